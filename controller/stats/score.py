@@ -1,0 +1,276 @@
+"""The design-weighted score: one difference over epochs of different shares and base rates.
+
+Units are compared only within their epoch, where both arms met the same world, and the epochs are
+added with weights that the *design* fixes, never the outcomes:
+
+    w_e = n1 n0 / (n1 + n0)            effective size of epoch e
+    d_e = mean1 - (k mean0 + shift)    distance from the null in epoch e
+    S   = sum_e w_e d_e                score
+    V   = sum_e w_e s2_e               its variance under the null
+    z   = S / sqrt(V),  W = sum_e w_e  statistic and clock
+
+s2_e is the variance of all of the epoch's units about one common mean, after the null has moved the
+control arm: under the null the two arms are exchangeable and z is bounded, however small an arm is.
+With unequal weights that variance would trust the large arm about the small one; V is then the
+larger of it and the variance with each arm's own, and waits for a burn-in.
+
+Weights estimated from the arms' own outcomes reject true nulls in .42 to .84 of runs with 2 %
+payers at 90/10, raw pooling in .18 to .49 under a drifting base rate; `tests/calibration` shows it.
+
+Source of the form: Cochran (1954), "Some methods for strengthening the common chi-square tests",
+Biometrics 10(4), eq. for the weighted mean difference with weights n1 n0 / (n1 + n0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.stats.results import Inconclusive, Reason
+
+BURN_IN_NONZERO = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmMoments:
+    """One arm of one epoch.
+
+    Attributes
+    ----------
+    n : int
+        Units.
+    mean : float
+        Of their values.
+    m2 : float
+        Sum of squared deviations from the mean, >= 0.
+    nonzero : int
+        Units whose value is not zero.
+    """
+
+    n: int
+    mean: float
+    m2: float
+    nonzero: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochMoments:
+    """Both arms of one epoch; `epoch` is its number."""
+
+    epoch: int
+    control: ArmMoments
+    treatment: ArmMoments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Null:
+    """The null: treatment mean = scale x control mean + shift.
+
+    Equality is (1, 0). A margin of harm m gives shift -m where an increase is better and +m where a
+    decrease is; a relative margin gives scale 1 - m or 1 + m.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+EQUAL = Null()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochScore:
+    """What one epoch adds.
+
+    Attributes
+    ----------
+    epoch, n_treatment, n_control : int
+    difference : float
+        d_e, treatment minus where the null puts control.
+    variance : float
+        s2_e about the common mean.
+    variance_treatment, variance_control : float
+        Each arm's own, n - 1; control's after the null's scale.
+    """
+
+    epoch: int
+    n_treatment: int
+    n_control: int
+    difference: float
+    variance: float
+    variance_treatment: float
+    variance_control: float
+
+    @property
+    def size(self) -> float:
+        """Effective size w_e."""
+        return effective_size(self.n_treatment, self.n_control)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The score of one look.
+
+    Attributes
+    ----------
+    score, variance : float
+        S and V; V > 0.
+    z : float
+        S / sqrt(V), positive when treatment lies above the null.
+    size : float
+        Effective size W.
+    equal_weights : bool
+        Whether V is the null variance alone.
+    epochs : tuple of EpochScore
+        Epochs with units in both arms, in order of their number.
+    """
+
+    score: float
+    variance: float
+    z: float
+    size: float
+    equal_weights: bool
+    epochs: tuple[EpochScore, ...]
+
+    @property
+    def distance(self) -> float:
+        """S / W: how far treatment lies from the null, in the metric's units."""
+        return self.score / self.size
+
+    @property
+    def standard_error(self) -> float:
+        """sqrt(V) / W, of `distance`."""
+        return math.sqrt(self.variance) / self.size
+
+    @property
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """Per epoch the units of treatment and control: what the next look's ratio needs."""
+        return {e.epoch: (e.n_treatment, e.n_control) for e in self.epochs}
+
+
+def effective_size(n_treatment: float, n_control: float) -> float:
+    """w = n1 n0 / (n1 + n0), in units; 0 while an arm is empty."""
+    total = n_treatment + n_control
+    return n_treatment * n_control / total if total else 0.0
+
+
+def planned_size(horizon: float, treatment_weight: float, control_weight: float) -> float:
+    """W_max: the effective size of one comparison when `horizon` units of all arms are in.
+
+    With two arms this is horizon x w1 x w0 (DESIGN 12); with more, each pair holds its part.
+    """
+    return effective_size(horizon * treatment_weight, horizon * control_weight)
+
+
+def score(
+    epochs: Sequence[EpochMoments], *, null: Null = EQUAL, equal_weights: bool = True
+) -> Score | Inconclusive:
+    """The design-weighted score of one metric at one look.
+
+    Parameters
+    ----------
+    epochs : sequence of EpochMoments
+        In any order; an epoch with an empty arm adds nothing.
+    null : Null
+        Where the null puts the treatment arm's mean.
+    equal_weights : bool
+        Whether every epoch splits its units evenly by design.
+
+    Returns
+    -------
+    Score or Inconclusive
+        `no_data`, `arm_empty`, `burn_in`, `zero_variance` or `not_finite`.
+    """
+    both = [e for e in epochs if e.control.n > 0 and e.treatment.n > 0]
+    if not both:
+        any_unit = any(e.control.n or e.treatment.n for e in epochs)
+        return Inconclusive(reason=Reason.ARM_EMPTY if any_unit else Reason.NO_DATA)
+    if not equal_weights and _fewest_nonzero(both) < BURN_IN_NONZERO:
+        return Inconclusive(
+            reason=Reason.BURN_IN,
+            detail=f"unequal weights wait for {BURN_IN_NONZERO} non-zero units in each arm",
+        )
+    parts = tuple(_epoch_score(e, null) for e in sorted(both, key=lambda e: e.epoch))
+    total = math.fsum(p.size * p.difference for p in parts)
+    variance = _variance(parts, {}, equal_weights=equal_weights)
+    if not (math.isfinite(total) and math.isfinite(variance)):
+        return Inconclusive(reason=Reason.NOT_FINITE)
+    if variance <= 0.0:
+        return Inconclusive(reason=Reason.ZERO_VARIANCE)
+    return Score(
+        score=total,
+        variance=variance,
+        z=total / math.sqrt(variance),
+        size=math.fsum(p.size for p in parts),
+        equal_weights=equal_weights,
+        epochs=parts,
+    )
+
+
+def variance_ratio(earlier: Mapping[int, tuple[int, int]], now: Score) -> float:
+    """Squared correlation V_prev / V_now of a neighbouring look with this one.
+
+    Both variances use today's s2_e and each look's own effective sizes, so that the ratio tells how
+    much of today's score was already there, whatever has been learnt about the variances since.
+
+    Parameters
+    ----------
+    earlier : mapping of epoch to (n_treatment, n_control)
+        `Score.counts` of the earlier look.
+    now : Score
+
+    Returns
+    -------
+    float
+        At most 1; 1 means that this look has brought nothing that varies.
+    """
+    before = _variance(now.epochs, earlier, equal_weights=now.equal_weights, only_earlier=True)
+    return min(before / now.variance, 1.0)
+
+
+def _fewest_nonzero(epochs: Sequence[EpochMoments]) -> int:
+    return min(
+        sum(e.control.nonzero for e in epochs),
+        sum(e.treatment.nonzero for e in epochs),
+    )
+
+
+def _epoch_score(moments: EpochMoments, null: Null) -> EpochScore:
+    n1, n0 = moments.treatment.n, moments.control.n
+    difference = moments.treatment.mean - (null.scale * moments.control.mean + null.shift)
+    control_m2 = null.scale * null.scale * moments.control.m2
+    about_common = (
+        moments.treatment.m2 + control_m2 + effective_size(n1, n0) * difference * difference
+    )
+    return EpochScore(
+        epoch=moments.epoch,
+        n_treatment=n1,
+        n_control=n0,
+        difference=difference,
+        variance=about_common / (n1 + n0 - 1),
+        variance_treatment=moments.treatment.m2 / (n1 - 1) if n1 > 1 else 0.0,
+        variance_control=control_m2 / (n0 - 1) if n0 > 1 else 0.0,
+    )
+
+
+def _variance(
+    parts: Sequence[EpochScore],
+    counts: Mapping[int, tuple[int, int]],
+    *,
+    equal_weights: bool,
+    only_earlier: bool = False,
+) -> float:
+    """V from today's variances and the given counts (today's own where none are given)."""
+    pooled: list[float] = []
+    by_arm: list[float] = []
+    for part in parts:
+        own = (0, 0) if only_earlier else (part.n_treatment, part.n_control)
+        n1, n0 = counts.get(part.epoch, own)
+        size = effective_size(n1, n0)
+        if size == 0.0:
+            continue
+        pooled.append(size * part.variance)
+        by_arm.append(size * size * (part.variance_treatment / n1 + part.variance_control / n0))
+    if equal_weights:
+        return math.fsum(pooled)
+    return max(math.fsum(pooled), math.fsum(by_arm))

@@ -1,0 +1,97 @@
+"""Fixed-horizon results against the reference file beside this test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.stats import fixed
+from controller.stats.fixed import FixedInterval, FixedTest, Superiority
+
+ORACLES = json.loads((Path(__file__).parent / "fixed_horizon.json").read_text())["values"]
+
+
+def of(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "oracle", [each for each in ORACLES if each["name"] == name], ids=lambda o: str(o["inputs"])
+    )
+
+
+def ends(found: object) -> list[float]:
+    assert isinstance(found, FixedInterval)
+    return [found.lower, found.upper]
+
+
+def arms(inputs: dict[str, Any], size: str = "nobs") -> tuple[Any, Any]:
+    return (inputs["count1"], inputs[f"{size}1"]), (inputs["count2"], inputs[f"{size}2"])
+
+
+@of("sm_proportion_confint")
+def test_one_proportion(oracle: dict[str, Any]) -> None:
+    inputs = oracle["inputs"]
+    found = fixed.proportion_interval(inputs["count"], inputs["nobs"], method=inputs["method"])
+    assert ends(found) == pytest.approx(oracle["expected"]["ci"], rel=1e-6)
+
+
+@of("sm_confint_2indep_diff")
+def test_difference_of_proportions(oracle: dict[str, Any]) -> None:
+    treatment, control = arms(oracle["inputs"])
+    found = fixed.difference_interval(treatment, control, method=oracle["inputs"]["method"])
+    assert ends(found) == pytest.approx(oracle["expected"]["ci"], rel=1e-6)
+
+
+@of("sm_confint_2indep_ratio")
+def test_ratio_of_proportions(oracle: dict[str, Any]) -> None:
+    treatment, control = arms(oracle["inputs"])
+    found = fixed.ratio_interval(treatment, control, method=oracle["inputs"]["method"])
+    assert ends(found) == pytest.approx(oracle["expected"]["ci"], rel=1e-6)
+
+
+@of("sm_noninferiority_score")
+def test_non_inferiority(oracle: dict[str, Any]) -> None:
+    treatment, control = arms(oracle["inputs"])
+    found = fixed.proportions_test(
+        treatment, control, null=oracle["inputs"]["margin"], alternative="larger"
+    )
+    assert isinstance(found, FixedTest)
+    assert found.statistic == pytest.approx(oracle["expected"]["z"], rel=1e-6)
+    assert found.p_value == pytest.approx(oracle["expected"]["p"], rel=1e-6)
+
+
+@of("sm_poisson_2indep")
+def test_two_rates(oracle: dict[str, Any]) -> None:
+    treatment, control = arms(oracle["inputs"], "exposure")
+    found = fixed.rates_test(treatment, control, method=oracle["inputs"]["method"])
+    assert isinstance(found, FixedTest)
+    assert found.p_value == pytest.approx(oracle["expected"]["p"], rel=1e-6)
+
+
+@of("sm_poisson_2indep_ci")
+def test_interval_of_two_rates(oracle: dict[str, Any]) -> None:
+    treatment, control = arms(oracle["inputs"], "exposure")
+    ratio = fixed.rates_interval(treatment, control, compare="ratio")
+    difference = fixed.rates_interval(treatment, control, compare="diff")
+    assert ends(ratio) == pytest.approx(oracle["expected"]["ratio"], rel=1e-6)
+    assert ends(difference) == pytest.approx(oracle["expected"]["diff"], rel=1e-6)
+
+
+@of("sm_tost")
+def test_equivalence(oracle: dict[str, Any]) -> None:
+    inputs = oracle["inputs"]
+    found = fixed.equivalence_test(
+        inputs["x1"], inputs["x2"], low=inputs["low"], high=inputs["upp"]
+    )
+    assert isinstance(found, FixedTest)
+    assert found.p_value == pytest.approx(oracle["expected"]["p"], rel=1e-6)
+
+
+@of("sm_brunner_munzel")
+def test_rank_superiority(oracle: dict[str, Any]) -> None:
+    found = fixed.rank_superiority(oracle["inputs"]["x"], oracle["inputs"]["y"])
+    assert isinstance(found, Superiority)
+    assert found.probability == pytest.approx(oracle["expected"]["prob"], rel=1e-6)
+    assert found.p_value == pytest.approx(oracle["expected"]["p"], rel=1e-6)
+    assert ends(found.interval) == pytest.approx(oracle["expected"]["ci"], rel=1e-6)
