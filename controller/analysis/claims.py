@@ -1,0 +1,226 @@
+"""A claim at one look: the planned or always-valid test behind it, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from controller.analysis.anytime import (
+    CLAIM_TUNING,
+    half_width,
+    holm_rejects,
+    log_evidence,
+    remember,
+)
+from controller.analysis.memory import (
+    AnytimeMemory,
+    Ends,
+    PlannedMemory,
+    finite_or_none,
+    settled,
+)
+from controller.analysis.planned import (
+    Contender,
+    Direction,
+    Moment,
+    PlannedRules,
+    claimed,
+    decide,
+    level_of,
+    one_end_open,
+)
+from controller.analysis.report import Crossing, Interval, Test
+from controller.analysis.sights import Sight
+from controller.stats.mixture import e_from_log, p_from_log_e
+from controller.stats.ratio import relative_lift
+from controller.stats.results import Inconclusive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """What one claim shows of one challenger: its test, and intervals valid at this look."""
+
+    test: Test
+    interval: Interval | None
+    relative: Interval | None
+
+
+def planned_claim(
+    rules: PlannedRules,
+    sights: Mapping[str, Sight],
+    memories: Mapping[str, PlannedMemory],
+    moment: Moment,
+    *,
+    readable: bool,
+) -> dict[str, PlannedMemory]:
+    """Every challenger's planned test, one look on; nothing moves where data are not readable."""
+    contenders = {
+        arm: Contender(
+            memory=memories[arm],
+            reading=sight.known if readable else None,
+            estimate=sight.estimate,
+            standard_error=sight.standard_error,
+            levels=sight.levels,
+            units=sight.pair.units,
+        )
+        for arm, sight in sights.items()
+    }
+    return decide(rules, contenders, moment)
+
+
+def show_planned(
+    rules: PlannedRules,
+    sight: Sight,
+    memories: Mapping[str, PlannedMemory],
+    *,
+    readable: bool,
+) -> Showing:
+    """The report of one planned test after `planned_claim`."""
+    memory = memories[sight.pair.challenger]
+    level = memory.level if memory.looks else level_of(rules, memories)
+    row = memory.last
+    over_run = memory.crossed is not None and sight.known is not None and readable
+    z, size = memory.z, memory.size
+    if over_run and sight.known is not None:
+        z, size = rules.better * sight.known.z, max(size, sight.known.size)
+    log_e = _log_e(rules, sight) if readable else None
+    given_up = row.futility.better_below if row and row.futility else None
+    alpha = rules.alpha / level
+    return Showing(
+        test=Test(
+            claim=rules.claim,
+            mode="planned",
+            look=memory.looks,
+            t=size / rules.size_planned,
+            z=z,
+            bound=memory.bound,
+            futility_bound=finite_or_none(given_up),
+            alpha=alpha,
+            alpha_spent=row.alpha_spent[level - 1] if row else 0.0,
+            e_value=settled(e_from_log(log_e)) if log_e is not None else None,
+            p=memory.p,
+            crossed=memory.crossed,
+        ),
+        interval=_interval(sight.anytime[0] if sight.anytime else memory.interval, alpha),
+        relative=_interval(sight.anytime[1] if sight.anytime else memory.relative, alpha),
+    )
+
+
+def anytime_claim(
+    rules: PlannedRules,
+    sights: Mapping[str, Sight],
+    memories: Mapping[str, AnytimeMemory],
+    moment: Moment,
+    *,
+    readable: bool,
+) -> dict[str, AnytimeMemory]:
+    """Every challenger's always-valid test, one look on; Holm over challengers."""
+    following = {
+        arm: remember(memories[arm], _log_e(rules, sight)) if readable else memories[arm]
+        for arm, sight in sights.items()
+    }
+    rejected = holm_rejects(following, [rules.alpha] * len(following))
+    for arm, sight in sights.items():
+        if rejected[arm] and following[arm].crossed is None and sight.known is not None:
+            direction = _direction(rules, sight.known.z)
+            following[arm] = latch(following[arm], direction, sight, moment)
+    return following
+
+
+def show_anytime(
+    rules: PlannedRules, sight: Sight, memory: AnytimeMemory, *, readable: bool
+) -> Showing:
+    """The report of one always-valid claim after `anytime_claim`."""
+    reading = sight.known
+    alpha = rules.alpha / rules.levels
+    log_e = _log_e(rules, sight) if readable else None
+    interval = relative = None
+    if reading is not None and readable:
+        bound = half_width(
+            reading,
+            alpha=alpha,
+            tuning=CLAIM_TUNING * rules.size_planned,
+            alternative=claimed(rules),
+        )
+        interval, relative = _sequences(rules, sight, settled(bound))
+    return Showing(
+        test=Test(
+            claim=rules.claim,
+            mode="anytime",
+            look=memory.looks,
+            t=reading.size / rules.size_planned if reading is not None else 0.0,
+            z=rules.better * reading.z if reading is not None else None,
+            bound=None,
+            alpha=alpha,
+            e_value=settled(e_from_log(log_e)) if log_e is not None else None,
+            p=settled(p_from_log_e(memory.log_e_max)) if memory.looks else None,
+            crossed=memory.crossed,
+        ),
+        interval=_interval(interval, alpha),
+        relative=_interval(relative, alpha),
+    )
+
+
+def latch(
+    memory: AnytimeMemory, direction: Direction, sight: Sight, moment: Moment
+) -> AnytimeMemory:
+    """The memory with its crossing, which stays whatever comes."""
+    return replace(
+        memory,
+        crossed=Crossing(
+            look=moment.look,
+            taken_at=moment.taken_at,
+            n=sight.pair.units,
+            direction=direction,
+            estimate=sight.estimate,
+        ),
+    )
+
+
+def _direction(rules: PlannedRules, z: float) -> Literal["better", "worse", "not_worse"]:
+    if rules.sides == 1:
+        return "not_worse"
+    return "better" if rules.better * z > 0.0 else "worse"
+
+
+def _log_e(rules: PlannedRules, sight: Sight) -> float | None:
+    if sight.known is None:
+        return None
+    return log_evidence(
+        sight.pair,
+        sight.grids,
+        sight.known,
+        null=rules.null,
+        alternative=claimed(rules),
+        alpha=rules.alpha / rules.levels,
+        tuning=CLAIM_TUNING * rules.size_planned,
+    )
+
+
+def _sequences(rules: PlannedRules, sight: Sight, bound: float) -> tuple[Ends | None, Ends | None]:
+    """Confidence sequences of the difference and of the relative lift."""
+    if sight.anytime is not None:
+        return sight.anytime
+    if sight.estimate is None or sight.standard_error is None:
+        return None, None
+    half = bound * sight.standard_error
+    interval = one_end_open(rules, sight.estimate - half, sight.estimate + half)
+    if sight.levels is None:
+        return interval, None
+    lift = relative_lift(
+        sight.levels.challenger,
+        sight.levels.champion,
+        treatment_variance=sight.levels.challenger_variance,
+        control_variance=sight.levels.champion_variance,
+        critical=bound,
+    )
+    if isinstance(lift, Inconclusive):
+        return interval, None
+    return interval, one_end_open(rules, lift.lower, lift.upper)
+
+
+def _interval(ends: Ends | None, alpha: float) -> Interval | None:
+    if ends is None:
+        return None
+    return Interval(low=ends[0], high=ends[1], level=1.0 - alpha)

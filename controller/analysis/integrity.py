@@ -1,0 +1,107 @@
+"""Whether the data may be believed: the split, the missing values, and how old they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from controller.aggregation.statistics import Statistics
+from controller.analysis.memory import settled
+from controller.analysis.report import SrmReport
+from controller.experiments.metrics import Metric, Observed, ZeroMeans
+from controller.experiments.plans import Plan
+from controller.stats.mixture import e_from_log, p_from_log_e
+from controller.stats.results import Inconclusive
+from controller.stats.srm import EpochCounts, sample_ratio
+
+
+def sample_ratio_report(
+    statistics: Statistics, plan: Plan, *, log_e_max: float
+) -> tuple[SrmReport, float]:
+    """The sequential sample-ratio test over all epochs, and its memory.
+
+    A unit counts once, in the epoch of its first exposure, against that epoch's weights. Before the
+    first unit the e-value is 1: nothing has been bet yet.
+    """
+    arms = tuple(plan.arms)
+    peak = _raised(_exposures(statistics, arms), plan.policy.srm_alpha, log_e_max)
+    p = settled(p_from_log_e(peak))
+    expected = {
+        arm: math.fsum(
+            sum(epoch.counts) * epoch.weights[index] / math.fsum(epoch.weights)
+            for epoch in _exposures(statistics, arms)
+        )
+        for index, arm in enumerate(arms)
+    }
+    report = SrmReport(
+        alarm=p <= plan.policy.srm_alpha,
+        p=p,
+        e_value=settled(e_from_log(peak)),
+        alpha=plan.policy.srm_alpha,
+        exposed={
+            arm: sum(statistics.exposed.get((epoch.number, arm), 0) for epoch in statistics.epochs)
+            for arm in arms
+        },
+        expected=expected,
+    )
+    return report, peak
+
+
+def missing_log_e(
+    statistics: Statistics, plan: Plan, metric: Metric, *, log_e_max: float
+) -> float | None:
+    """Running log e-value that values are missing unevenly; None where none can be missing.
+
+    Given that a complete unit has no value, its arm follows the weights if missingness does not
+    depend on the arm: the sample-ratio test of the missing units.
+    """
+    if metric.zero_means is not ZeroMeans.UNKNOWN:
+        return None
+    counts = []
+    for epoch in statistics.epochs:
+        cells = (statistics.moments.get((metric.key, epoch.number, arm)) for arm in plan.arms)
+        missing = tuple(cell.missing if cell is not None else 0 for cell in cells)
+        counts.append(EpochCounts(counts=missing, weights=_weights(epoch.weights, plan)))
+    return _raised(counts, plan.policy.srm_alpha, log_e_max)
+
+
+def why_unknown(
+    statistics: Statistics, plan: Plan, metric: Metric, *, missing_log_e_max: float | None
+) -> str | None:
+    """A stable word for why the metric's data may not be read now, or None if they may."""
+    freshness = statistics.freshness.get(metric.key)
+    age = freshness.age_seconds if freshness is not None else None
+    if age is None:
+        return "no_data"
+    if not age <= plan.policy.data.max_age_seconds:
+        return "stale"
+    if missing_log_e_max is not None and p_from_log_e(missing_log_e_max) <= plan.policy.srm_alpha:
+        return "missing_differs"
+    return None
+
+
+def is_selected(plan: Plan, metric: Metric) -> bool:
+    """Whether outcomes are seen only where the model said yes, and the policy forbids that."""
+    return metric.observed is Observed.AFTER_DECISION and not plan.policy.allow_selected
+
+
+def _exposures(statistics: Statistics, arms: tuple[str, ...]) -> list[EpochCounts]:
+    return [
+        EpochCounts(
+            counts=tuple(statistics.exposed.get((epoch.number, arm), 0) for arm in arms),
+            weights=tuple(epoch.weights.get(arm, 0.0) for arm in arms),
+        )
+        for epoch in statistics.epochs
+    ]
+
+
+def _weights(weights: Mapping[str, float], plan: Plan) -> tuple[float, ...]:
+    return tuple(weights.get(arm, 0.0) for arm in plan.arms)
+
+
+def _raised(epochs: list[EpochCounts], alpha: float, log_e_max: float) -> float:
+    """The running maximum after this look; saturated where an arm of weight zero holds units."""
+    result = sample_ratio(epochs, alpha=alpha, log_e_max=log_e_max)
+    if isinstance(result, Inconclusive):
+        return log_e_max
+    return settled(min(result.log_e_max, 1e6))

@@ -1,0 +1,263 @@
+"""What one look remembers for the next: plain numbers, stored with the evidence.
+
+The memory of a planned test is its taken looks and the counts of the last one; of an alarm, its
+running maximum. It is a JSON document, so that a look can be recomputed from two stored documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.analysis.report import Crossing
+from controller.stats.futility import FutilityLook
+from controller.stats.group_sequential import TakenLook
+
+_LARGEST = 1.797693134e308
+"""The largest double of ten significant digits."""
+
+Ends = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One counted look of a planned test, for every level of Holm's ladder at once.
+
+    Attributes
+    ----------
+    spending_time, variance_ratio : float
+        As in `TakenLook`.
+    alpha_spent, critical_values : tuple of float
+        Level m (index m - 1) tests at alpha / m.
+    futility : FutilityLook or None
+    """
+
+    spending_time: float
+    variance_ratio: float
+    alpha_spent: tuple[float, ...]
+    critical_values: tuple[float, ...]
+    futility: FutilityLook | None = None
+
+    def taken(self, level: int) -> TakenLook:
+        """This look as the plan at alpha / level sees it."""
+        return TakenLook(
+            spending_time=self.spending_time,
+            variance_ratio=self.variance_ratio,
+            alpha_spent=self.alpha_spent[level - 1],
+            critical_value=self.critical_values[level - 1],
+        )
+
+    def document(self) -> list[Any]:
+        """The JSON form; infinities are null."""
+        ends = (self.futility.better_below, self.futility.worse_above) if self.futility else None
+        return [
+            self.spending_time,
+            self.variance_ratio,
+            list(self.alpha_spent),
+            [finite_or_none(value) for value in self.critical_values],
+            [finite_or_none(value) for value in ends] if ends else None,
+        ]
+
+    @classmethod
+    def from_document(cls, document: Sequence[Any]) -> Row:
+        """Read the JSON form back."""
+        time, ratio, spent, critical, ends = document
+        return cls(
+            spending_time=time,
+            variance_ratio=ratio,
+            alpha_spent=tuple(spent),
+            critical_values=tuple(_or(value, math.inf) for value in critical),
+            futility=FutilityLook(
+                better_below=_or(ends[0], -math.inf), worse_above=_or(ends[1], -math.inf)
+            )
+            if ends
+            else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMemory:
+    """A planned test so far.
+
+    Attributes
+    ----------
+    stored : tuple of documents
+        Counted looks as they are stored; read only where a look counts (`rows`, `last`).
+    counts : mapping of epoch to (challenger, champion)
+        Units at the last counted look.
+    size, variance : float
+        Effective size W and variance V there.
+    z : float or None
+        Statistic there, positive in the better direction.
+    level : int
+        Rung of Holm's ladder it was judged on: alpha / level.
+    bound : float or None
+        Critical value in force there; None if nothing could be spent.
+    interval, relative : (low, high)
+        Repeated confidence interval of that look, open ends None; once the test is over, the
+        exact one after stopping.
+    p : float or None
+        Stagewise p-value, once the test is over.
+    crossed : Crossing or None
+    """
+
+    stored: tuple[Any, ...] = ()
+    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    size: float = 0.0
+    variance: float = 0.0
+    z: float | None = None
+    level: int = 1
+    bound: float | None = None
+    interval: Ends | None = None
+    relative: Ends | None = None
+    p: float | None = None
+    crossed: Crossing | None = None
+
+    @property
+    def looks(self) -> int:
+        """Looks that counted."""
+        return len(self.stored)
+
+    @property
+    def last(self) -> Row | None:
+        """The last look that counted."""
+        return Row.from_document(self.stored[-1]) if self.stored else None
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every look that counted."""
+        return [Row.from_document(row) for row in self.stored]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "rows": list(self.stored),
+            "counts": [[epoch, *pair] for epoch, pair in sorted(self.counts.items())],
+            "size": self.size,
+            "variance": self.variance,
+            "z": self.z,
+            "level": self.level,
+            "bound": self.bound,
+            "interval": list(self.interval) if self.interval else None,
+            "relative": list(self.relative) if self.relative else None,
+            "p": self.p,
+            "crossed": _crossing_document(self.crossed),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> PlannedMemory:
+        """Read the JSON form back."""
+        return cls(
+            stored=tuple(document["rows"]),
+            counts={epoch: (n1, n0) for epoch, n1, n0 in document["counts"]},
+            size=document["size"],
+            variance=document["variance"],
+            z=document["z"],
+            level=document["level"],
+            bound=document["bound"],
+            interval=_ends(document["interval"]),
+            relative=_ends(document["relative"]),
+            p=document["p"],
+            crossed=_crossing(document["crossed"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnytimeMemory:
+    """An always-valid test so far: the running maximum of its log e-value, and its looks."""
+
+    looks: int = 0
+    log_e_max: float = 0.0
+    crossed: Crossing | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "looks": self.looks,
+            "log_e_max": self.log_e_max,
+            "crossed": _crossing_document(self.crossed),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> AnytimeMemory:
+        """Read the JSON form back."""
+        return cls(
+            looks=document["looks"],
+            log_e_max=document["log_e_max"],
+            crossed=_crossing(document["crossed"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookMemory:
+    """Everything one look hands to the next; keys are `metric/arm/claim`."""
+
+    planned: Mapping[str, PlannedMemory] = field(default_factory=dict)
+    anytime: Mapping[str, AnytimeMemory] = field(default_factory=dict)
+    srm_log_e_max: float = 0.0
+    missing_log_e_max: Mapping[str, float] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form, schema 1."""
+        return {
+            "schema": 1,
+            "planned": {key: value.document() for key, value in sorted(self.planned.items())},
+            "anytime": {key: value.document() for key, value in sorted(self.anytime.items())},
+            "srm_log_e_max": self.srm_log_e_max,
+            "missing_log_e_max": dict(sorted(self.missing_log_e_max.items())),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any] | None) -> LookMemory:
+        """Read the JSON form back; None is the memory before the first look."""
+        if document is None:
+            return cls()
+        return cls(
+            planned={
+                key: PlannedMemory.from_document(value)
+                for key, value in document["planned"].items()
+            },
+            anytime={
+                key: AnytimeMemory.from_document(value)
+                for key, value in document["anytime"].items()
+            },
+            srm_log_e_max=document["srm_log_e_max"],
+            missing_log_e_max=dict(document["missing_log_e_max"]),
+        )
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """JSON has no infinity: an open end is null."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def settled(value: float) -> float:
+    """Ten significant digits, far inside what is exact.
+
+    The last bits of a matrix product or of a special function differ between machines; the
+    evidence of a look must not. A saturated e-value stays finite: rounding up the largest double
+    would make it infinite, which no JSON can carry.
+    """
+    if math.isfinite(value):
+        value = min(max(value, -_LARGEST), _LARGEST)
+    return float(f"{value:.10g}")
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def _ends(document: Sequence[float | None] | None) -> Ends | None:
+    return (document[0], document[1]) if document else None
+
+
+def _crossing_document(crossed: Crossing | None) -> dict[str, Any] | None:
+    if crossed is None:
+        return None
+    return {name: getattr(crossed, name) for name in crossed.__slots__}
+
+
+def _crossing(document: Mapping[str, Any] | None) -> Crossing | None:
+    return Crossing(**document) if document is not None else None

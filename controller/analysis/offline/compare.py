@@ -1,0 +1,199 @@
+"""A recorded experiment judged look by look, by the tests of the live look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.analysis.alarms import Alarm, raise_alarms, show_alarm
+from controller.analysis.claims import (
+    Showing,
+    anytime_claim,
+    planned_claim,
+    show_anytime,
+    show_planned,
+)
+from controller.analysis.memory import AnytimeMemory, PlannedMemory
+from controller.analysis.offline.claims import rules_of
+from controller.analysis.offline.recorded import Recorded, RecordedLook
+from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Mode, Role
+from controller.analysis.offline.tables import Progress
+from controller.analysis.planned import Moment, PlannedRules
+from controller.analysis.report import Comparison
+from controller.analysis.sights import Sight, see
+from controller.analysis.verdicts import compare
+from controller.experiments.plans import CHAMPION
+from controller.stats.results import Inconclusive
+from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One metric at one look: what was seen and concluded of each challenger."""
+
+    sights: Mapping[str, Sight]
+    comparisons: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Srm:
+    """The sample ratio over all looks; None where no unit has been seen."""
+
+    p_fixed: float | None
+    p_sequential: float | None
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Everything found.
+
+    Attributes
+    ----------
+    recorded : Recorded
+    rules : mapping of metric to PlannedRules
+    looks : tuple of mapping of metric to Seen
+        In order; the last one has the verdicts.
+    late_p : mapping of "metric/arm" to float
+        Planned tests that had not ended: the always-valid p, 1 / the largest e-value of any look,
+        because a stagewise p exists only for a test that has stopped.
+    """
+
+    recorded: Recorded
+    rules: Mapping[str, PlannedRules]
+    looks: tuple[Mapping[str, Seen], ...]
+    srm: Srm
+    late_p: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Memory:
+    planned: dict[str, PlannedMemory] = field(default_factory=dict)
+    anytime: dict[str, AnytimeMemory] = field(default_factory=dict)
+    srm_log_e_max: float = 0.0
+
+
+def judge(spec: AnalysisSpec, recorded: Recorded, progress: Progress) -> Judged:
+    """Take every look in order."""
+    rules = {metric.key: rules_of(metric, recorded) for metric in recorded.metrics}
+    memory = _Memory()
+    looks = []
+    for look in recorded.looks:
+        looks.append(_look(spec, recorded, rules, look, memory))
+        progress("taking looks", look.number / len(recorded.looks))
+    return Judged(
+        recorded=recorded,
+        rules=rules,
+        looks=tuple(looks),
+        srm=_sample_ratio(spec, recorded),
+        late_p=_late_p(recorded, looks),
+    )
+
+
+def _look(
+    spec: AnalysisSpec,
+    recorded: Recorded,
+    rules: Mapping[str, PlannedRules],
+    look: RecordedLook,
+    memory: _Memory,
+) -> dict[str, Seen]:
+    moment = Moment(look=look.number, taken_at=str(look.at))
+    others = tuple(arm for arm in recorded.arms if arm != CHAMPION)
+    sights = {
+        m.key: {arm: see(look.statistics, m.metric, arm, rules[m.key]) for arm in others}
+        for m in recorded.metrics
+    }
+    alarms = raise_alarms(
+        {
+            f"{m.key}/{arm}": Alarm(
+                rules=rules[m.key],
+                sight=sight,
+                alpha=spec.harm_alpha,
+                readable=True,
+                memory=memory.anytime.get(f"{m.key}/{arm}/harm", AnytimeMemory()),
+            )
+            for m in recorded.metrics
+            if m.role is Role.GUARDRAIL and m.mode is not Mode.FIXED
+            for arm, sight in sights[m.key].items()
+        },
+        moment,
+    )
+    memory.anytime |= {f"{key}/harm": alarm.memory for key, alarm in alarms.items()}
+    seen = {}
+    for metric in recorded.metrics:
+        shown = _claim(metric, rules[metric.key], sights[metric.key], memory, moment)
+        comparisons = {
+            arm: compare(
+                rules[metric.key],
+                sight,
+                shown[arm],
+                alarm=show_alarm(alarms[f"{metric.key}/{arm}"])
+                if f"{metric.key}/{arm}" in alarms
+                else None,
+                unknown=None,
+            )
+            for arm, sight in sights[metric.key].items()
+        }
+        seen[metric.key] = Seen(sights=sights[metric.key], comparisons=comparisons)
+    return seen
+
+
+def _claim(
+    metric: MetricSpec,
+    rules: PlannedRules,
+    sights: Mapping[str, Sight],
+    memory: _Memory,
+    moment: Moment,
+) -> dict[str, Showing]:
+    keys = {arm: f"{metric.key}/{arm}" for arm in sights}
+    if metric.mode is Mode.PLANNED:
+        before = {arm: memory.planned.get(key, PlannedMemory()) for arm, key in keys.items()}
+        planned = planned_claim(rules, sights, before, moment, readable=True)
+        memory.planned |= {keys[arm]: value for arm, value in planned.items()}
+        return {
+            arm: show_planned(rules, sight, planned, readable=True) for arm, sight in sights.items()
+        }
+    known = {arm: memory.anytime.get(key, AnytimeMemory()) for arm, key in keys.items()}
+    always = anytime_claim(rules, sights, known, moment, readable=True)
+    memory.anytime |= {keys[arm]: value for arm, value in always.items()}
+    return {
+        arm: show_anytime(rules, sight, always[arm], readable=True) for arm, sight in sights.items()
+    }
+
+
+def _late_p(recorded: Recorded, looks: Sequence[Mapping[str, Seen]]) -> dict[str, float]:
+    late = {}
+    for metric in recorded.metrics:
+        for arm, last in looks[-1][metric.key].comparisons.items():
+            if metric.mode is Mode.PLANNED and last.tests[0].p is None:
+                found = (look[metric.key].comparisons[arm].tests[0].e_value for look in looks)
+                known = [e for e in found if e is not None]
+                if known:
+                    late[f"{metric.key}/{arm}"] = 1.0 / max(1.0, *known)
+    return late
+
+
+def _sample_ratio(spec: AnalysisSpec, recorded: Recorded) -> Srm:
+    peak = 0.0
+    result: SampleRatio | Inconclusive | None = None
+    for look in recorded.looks:
+        found = sample_ratio(_counts(look, recorded), alpha=spec.srm_alpha, log_e_max=peak)
+        if isinstance(found, SampleRatio):
+            peak, result = found.log_e_max, found
+    fixed = chi_square_p(_counts(recorded.looks[-1], recorded)) if recorded.looks else None
+    return Srm(
+        p_fixed=fixed if isinstance(fixed, float) else None,
+        p_sequential=result.p_value if isinstance(result, SampleRatio) else None,
+        alarm=isinstance(result, SampleRatio) and result.alarm,
+    )
+
+
+def _counts(look: RecordedLook, recorded: Recorded) -> list[EpochCounts]:
+    statistics = look.statistics
+    return [
+        EpochCounts(
+            counts=tuple(statistics.exposed.get((e.number, arm), 0) for arm in recorded.arms),
+            weights=tuple(e.weights[arm] for arm in recorded.arms),
+        )
+        for e in statistics.epochs
+    ]

@@ -1,0 +1,287 @@
+"""The JSON report of an offline analysis, exactly as CONTRACT section 5 describes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from controller.aggregation.statistics import Moments
+from controller.analysis.memory import finite_or_none
+from controller.analysis.offline.compare import Judged
+from controller.analysis.offline.fixed import Fixed, fixed_result
+from controller.analysis.offline.spec import MetricSpec, Mode, Role
+from controller.analysis.pairs import Pair, pooled
+from controller.analysis.planned import PlannedRules
+from controller.analysis.report import Comparison, Crossing, Interval, MetricVerdict
+from controller.analysis.sights import Sight
+from controller.experiments.metrics import MetricType
+from controller.experiments.plans import CHAMPION
+from controller.stats.heterogeneity import heterogeneity
+from controller.stats.results import Inconclusive
+
+_SHOWN = ("better", "worse", "not_worse", "harm")
+
+
+def document_of(judged: Judged) -> dict[str, Any]:
+    """One experiment's report."""
+    recorded = judged.recorded
+    head: dict[str, Any] = {"by": dict(recorded.by)} if recorded.by else {}
+    return head | {
+        "schema": 1,
+        "champion": recorded.arms[CHAMPION],
+        "srm": {
+            "p_fixed": judged.srm.p_fixed,
+            "p_sequential": judged.srm.p_sequential,
+            "alarm": judged.srm.alarm,
+        },
+        "metrics": {metric.key: _metric(judged, metric) for metric in recorded.metrics},
+        "looks": [_look(judged, index) for index in range(len(recorded.looks))],
+        "warnings": list(recorded.warnings),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One comparison at the last look, with what describes it."""
+
+    spec: MetricSpec
+    rules: PlannedRules
+    sight: Sight
+    comparison: Comparison
+    fixed: Fixed | Inconclusive
+    late_p: float | None
+
+    @property
+    def factor(self) -> float:
+        """A ratio's difference over its linearised one, which differs in the second order."""
+        arms, estimate = self.sight.levels, self.sight.estimate
+        if self.spec.metric.type is not MetricType.RATIO or arms is None or not estimate:
+            return 1.0
+        factor = (arms.challenger - arms.champion) / estimate
+        return factor if math.isfinite(factor) and factor > 0.0 else 1.0
+
+    @property
+    def estimate(self) -> float | None:
+        """Challenger minus champion, in the metric's units."""
+        if self.spec.mode is Mode.FIXED and isinstance(self.fixed, Fixed):
+            return self.fixed.estimate
+        return _times(self.sight.estimate, self.factor)
+
+
+def _metric(judged: Judged, spec: MetricSpec) -> dict[str, Any]:
+    recorded, rules = judged.recorded, judged.rules[spec.key]
+    seen = judged.looks[-1][spec.key]
+    comparisons = {}
+    for arm, comparison in seen.comparisons.items():
+        sight = seen.sights[arm]
+        case = _Case(
+            spec=spec,
+            rules=rules,
+            sight=sight,
+            comparison=comparison,
+            fixed=fixed_result(rules, sight),
+            late_p=judged.late_p.get(f"{spec.key}/{arm}"),
+        )
+        comparisons[recorded.arms[arm]] = _comparison(case)
+    pairs = dict(seen.sights)
+    arms = {
+        name: _arm(spec, arm, pairs[arm] if arm in pairs else next(iter(pairs.values())))
+        for arm, name in recorded.arms.items()
+    }
+    return {
+        "type": spec.metric.type.value,
+        "role": spec.role.value,
+        "direction": spec.metric.direction.value,
+        "alpha": spec.alpha,
+        "arms": arms,
+        "comparisons": comparisons,
+    }
+
+
+def _comparison(case: _Case) -> dict[str, Any]:
+    verdict, reason = _verdict(case)
+    arms = case.sight.levels
+    relative = None
+    if case.estimate is not None and arms is not None and arms.champion != 0.0:
+        relative = finite_or_none(case.estimate / abs(arms.champion))
+    if case.spec.mode is Mode.FIXED:
+        ends = case.fixed.relative if isinstance(case.fixed, Fixed) else None
+    else:
+        ends = _ends(case.comparison.relative_interval)
+    out: dict[str, Any] = {
+        "estimate": finite_or_none(case.estimate),
+        "relative": {"estimate": relative, "ci": _list(ends)},
+        "fixed": _fixed(case.fixed),
+        "sequential": None if case.spec.mode is Mode.FIXED else _sequential(case),
+        "verdict": verdict,
+        "reason": reason,
+    }
+    if case.spec.role is Role.GUARDRAIL:
+        out["margin"] = case.comparison.margin or 0.0
+    out |= _epochs(case.sight)
+    if len(case.comparison.tests) > 1:
+        alarm = case.comparison.tests[1]
+        out["harm"] = {
+            "e_value": alarm.e_value,
+            "p": alarm.p,
+            "alarm": alarm.crossed is not None,
+        }
+    return out
+
+
+def _epochs(sight: Sight) -> dict[str, Any]:
+    """Whether several epochs tell one story; their own differences where they may not."""
+    parts = sight.known.parts if sight.known is not None else None
+    if parts is None or len(parts.epochs) < 2:
+        return {}
+    found = heterogeneity(
+        [epoch.difference for epoch in parts.epochs],
+        [epoch.variance / epoch.size for epoch in parts.epochs],
+    )
+    return {
+        "heterogeneity": {
+            "p": None if isinstance(found, Inconclusive) else found.p_value,
+            "differences": {str(epoch.epoch): epoch.difference for epoch in parts.epochs},
+        }
+    }
+
+
+def _fixed(fixed: Fixed | Inconclusive) -> dict[str, Any]:
+    if isinstance(fixed, Inconclusive):
+        return {"ci": None, "p": None, "method": None, "reason": str(fixed.reason)}
+    return {"ci": _list(fixed.ci), "p": fixed.p, "method": fixed.method}
+
+
+def _sequential(case: _Case) -> dict[str, Any]:
+    test = case.comparison.tests[0]
+    crossed = _crossing(case.comparison)
+    ends = _ends(case.comparison.interval)
+    ci = [_times(end, case.factor) for end in ends] if ends is not None else None
+    p = test.p if test.p is not None else case.late_p
+    latched = case.spec.mode is Mode.PLANNED and crossed is not None
+    return {
+        "mode": case.spec.mode.value,
+        "estimate": _times(crossed.estimate, case.factor) if latched and crossed else case.estimate,
+        "ci": ci,
+        "p": p,
+        "e_value": test.e_value,
+        "first_look": crossed.look if crossed else None,
+        "first_n": crossed.n if crossed else None,
+        "first_at": crossed.taken_at if crossed else None,
+        "conclusive": crossed is not None,
+        "looks": test.look,
+        "t": test.t,
+    }
+
+
+def _crossing(comparison: Comparison) -> Crossing | None:
+    """The crossing behind the verdict: the alarm's before the claim's."""
+    found = [test.crossed for test in reversed(comparison.tests) if test.crossed is not None]
+    return next((crossed for crossed in found if crossed.direction in _SHOWN), None)
+
+
+def _verdict(case: _Case) -> tuple[str, str]:
+    if case.spec.mode is not Mode.FIXED:
+        return case.comparison.verdict.value, _offline_reason(case)
+    if isinstance(case.fixed, Inconclusive):
+        unknown = case.fixed.reason == "no_data"
+        verdict = MetricVerdict.UNKNOWN if unknown else MetricVerdict.INCONCLUSIVE
+        return verdict.value, str(case.fixed.reason)
+    better = case.rules.better * case.fixed.statistic > 0.0
+    if case.fixed.p <= case.spec.alpha:
+        if case.spec.role is Role.GUARDRAIL:
+            return MetricVerdict.NOT_WORSE.value, "significant"
+        return (MetricVerdict.BETTER if better else MetricVerdict.WORSE).value, "significant"
+    if case.spec.role is Role.GUARDRAIL and case.fixed.p >= 1.0 - case.spec.alpha:
+        return MetricVerdict.HARM.value, "significant"
+    return MetricVerdict.INCONCLUSIVE.value, "not_significant"
+
+
+def _offline_reason(case: _Case) -> str:
+    """Recorded data have ended: nothing more will be collected."""
+    reason = case.comparison.reason
+    if reason not in ("keep_collecting", "too_few_units"):
+        return reason
+    return "horizon_not_reached" if case.spec.mode is Mode.PLANNED else "not_shown"
+
+
+def _arm(spec: MetricSpec, arm: str, sight: Sight) -> dict[str, Any]:
+    pair = sight.pair
+    if spec.metric.type is MetricType.QUANTILE:
+        grids = [grids[0 if arm == CHAMPION else 1] for grids in sight.grids]
+        arms = sight.levels
+        level = None if arms is None else (arms.champion if arm == CHAMPION else arms.challenger)
+        n = sum(grid.units for grid in grids)
+        return {"n": n, "mean": None, "variance": None, "quantile": level}
+    total = pooled([a if arm == CHAMPION else b for _, a, b in pair.epochs])
+    found: dict[str, Any] = {"n": total.n, "mean": None, "variance": None}
+    if total.n:
+        found["mean"] = finite_or_none(_mean(pair, total.mean, total.denominator_mean))
+    if total.n > 1:
+        found["variance"] = finite_or_none(_variance(pair, total))
+    if total.missing:
+        found["missing"] = total.missing
+    return found
+
+
+def _mean(pair: Pair, mean: float, denominator: float) -> float:
+    if pair.metric.type is not MetricType.RATIO:
+        return mean
+    return mean / denominator if denominator else math.nan
+
+
+def _variance(pair: Pair, total: Moments) -> float:
+    """Per unit, n - 1; a ratio's is that of its linearised outcome."""
+    if pair.metric.type is not MetricType.RATIO:
+        return total.m2 / (total.n - 1)
+    if not total.denominator_mean:
+        return math.nan
+    ratio = total.mean / total.denominator_mean
+    m2 = total.m2 - 2.0 * ratio * total.cross_m2 + ratio * ratio * total.denominator_m2
+    return m2 / total.denominator_mean / total.denominator_mean / (total.n - 1)
+
+
+def _look(judged: Judged, index: int) -> dict[str, Any]:
+    recorded, look = judged.recorded, judged.recorded.looks[index]
+    statistics = look.statistics
+    return {
+        "look": look.number,
+        "at": look.at,
+        "n": {
+            name: sum(statistics.exposed.get((e.number, arm), 0) for e in statistics.epochs)
+            for arm, name in recorded.arms.items()
+        },
+        "metrics": {
+            key: {
+                recorded.arms[arm]: _seen(comparison)
+                for arm, comparison in seen.comparisons.items()
+            }
+            for key, seen in judged.looks[index].items()
+        },
+        "warnings": list(look.warnings),
+    }
+
+
+def _seen(comparison: Comparison) -> dict[str, Any]:
+    test = comparison.tests[0]
+    return {
+        "estimate": finite_or_none(comparison.estimate),
+        "ci": _list(_ends(comparison.interval)),
+        "p": test.p,
+        "e_value": test.e_value,
+        "z": test.z,
+        "verdict": comparison.verdict.value,
+    }
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None] | None:
+    return None if interval is None else (interval.low, interval.high)
+
+
+def _list(ends: tuple[float | None, float | None] | None) -> list[float | None] | None:
+    return None if ends is None else list(ends)
+
+
+def _times(end: float | None, factor: float) -> float | None:
+    return None if end is None else finite_or_none(end * factor)

@@ -1,0 +1,93 @@
+"""One number to test: how far a challenger lies from a null, on which clock.
+
+Every kind of metric ends here as a score, its variance and an effective size; what differs is how
+neighbouring looks are compared. Moments know their epochs' counts; a quantile, whose variance is
+that of shares below one place, takes the ratio of the sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.aggregation.statistics import QuantileGrid, Statistics
+from controller.analysis.pairs import Pair, moments_under
+from controller.experiments.metrics import MetricType
+from controller.experiments.plans import CHAMPION
+from controller.stats.quantile import quantile_score
+from controller.stats.results import Inconclusive, Reason
+from controller.stats.score import EQUAL, Null, Score, score, variance_ratio
+
+Grids = tuple[tuple[QuantileGrid, QuantileGrid], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One challenger against one null at one look.
+
+    Attributes
+    ----------
+    score, variance, size : float
+        S, V > 0 and W; S is positive where the challenger's value is larger than the null's.
+    counts : mapping of epoch to (challenger, champion)
+        Units by epoch, empty for a quantile.
+    """
+
+    score: float
+    variance: float
+    size: float
+    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    parts: Score | None = None
+
+    @property
+    def z(self) -> float:
+        """S / sqrt(V)."""
+        return self.score / math.sqrt(self.variance)
+
+    @property
+    def distance(self) -> float:
+        """S / W, in the metric's units (shares for a quantile)."""
+        return self.score / self.size
+
+    @property
+    def standard_error(self) -> float:
+        """Of `distance`."""
+        return math.sqrt(self.variance) / self.size
+
+    def ratio_to(self, counts: Mapping[int, tuple[int, int]], size: float) -> float:
+        """Squared correlation with an earlier look that had these counts and this size."""
+        if self.parts is not None:
+            return variance_ratio(counts, self.parts)
+        return min(size / self.size, 1.0)
+
+
+def read(pair: Pair, grids: Grids, *, null: Null = EQUAL) -> Reading | Inconclusive:
+    """The reading of one pair against `null`."""
+    if pair.metric.type is MetricType.QUANTILE:
+        assert pair.metric.q is not None
+        place = quantile_score(grids, q=pair.metric.q, scale=null.scale, shift=null.shift)
+        if isinstance(place, Inconclusive):
+            return place
+        return Reading(score=place.score, variance=place.variance, size=place.size)
+    epochs, left = moments_under(pair, null)
+    if pair.epochs and not epochs:
+        return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
+    now = score(epochs, null=left, equal_weights=pair.equal_weights)
+    if isinstance(now, Inconclusive):
+        return now
+    return Reading(
+        score=now.score, variance=now.variance, size=now.size, counts=now.counts, parts=now
+    )
+
+
+def grids_of(statistics: Statistics, pair: Pair) -> Grids:
+    """The quantile grids of both arms, champion first, in epochs where both have one."""
+    both = (
+        (
+            statistics.grids.get((pair.metric.key, epoch.number, CHAMPION)),
+            statistics.grids.get((pair.metric.key, epoch.number, pair.challenger)),
+        )
+        for epoch in statistics.epochs
+    )
+    return tuple((a, b) for a, b in both if a is not None and b is not None)

@@ -1,0 +1,217 @@
+"""The record of one look: what was seen, what was concluded, and the memory for the next look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from controller.aggregation.statistics import Statistics
+from controller.experiments.canonical import sha256_of
+from controller.experiments.plans import Plan
+
+
+class MetricVerdict(StrEnum):
+    """What the data say about one metric (CONTRACT section 8)."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_WORSE = "not_worse"
+    HARM = "harm"
+    NO_DIFFERENCE = "no_difference"
+    INCONCLUSIVE = "inconclusive"
+    UNKNOWN = "unknown"
+
+
+class Claim(StrEnum):
+    """What one sequential test tries to show."""
+
+    SUPERIOR = "superior"
+    NOT_WORSE = "not_worse"
+    NON_INFERIOR = "non_inferior"
+    HARM = "harm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval; an open end is None."""
+
+    low: float | None
+    high: float | None
+    level: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """A boundary crossed: latched with its look, never taken back (DESIGN 15)."""
+
+    look: int
+    taken_at: str
+    n: int
+    direction: Literal["better", "worse", "futile", "not_worse", "harm", "ended"]
+    estimate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """One sequential test of one claim.
+
+    Attributes
+    ----------
+    mode : str
+        `planned` or `anytime`.
+    look : int
+        The test's own look number (DESIGN 12); 0 before its first look.
+    t : float
+        Effective size W / W_max of the last counted look; may exceed 1 in over-run.
+    z, bound : float or None
+        Standardised score, and the bound that rejects in the better direction (planned).
+    futility_bound : float or None
+        Non-binding; None where the policy has none or before the first look.
+    alpha, alpha_spent : float
+        Alpha of this test, and its cumulative part spent (planned).
+    e_value, p : float or None
+        Sequential evidence; p is always valid.
+    crossed : Crossing or None
+    """
+
+    claim: Claim
+    mode: str
+    look: int
+    t: float
+    z: float | None
+    bound: float | None
+    futility_bound: float | None = None
+    alpha: float
+    alpha_spent: float = 0.0
+    e_value: float | None = None
+    p: float | None = None
+    crossed: Crossing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """One arm of one metric over all epochs, for display."""
+
+    n: int
+    missing: int
+    open: int
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One challenger against the champion on one metric.
+
+    Attributes
+    ----------
+    estimate : float or None
+        Challenger minus champion, absolute, design-weighted over epochs.
+    interval : Interval or None
+        Valid at this look whatever the number of looks.
+    relative, relative_interval : the same as a fraction of the champion's mean.
+    margin : float or None
+        Absolute tolerated harm now in force (a relative margin times the champion's mean).
+    reason : str
+        A stable snake_case word: why the verdict is what it is (`boundary_crossed`,
+        `keep_collecting`, `too_few_units`, `no_data`, `stale`, `zero_variance`,
+        `guardrail_not_shown`, `horizon_not_reached`, …).
+    """
+
+    arm: str
+    verdict: MetricVerdict
+    reason: str
+    estimate: float | None
+    interval: Interval | None
+    relative: float | None
+    relative_interval: Interval | None
+    margin: float | None
+    tests: tuple[Test, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricReport:
+    """One metric at this look."""
+
+    key: str
+    role: Literal["oec", "guardrail"]
+    arms: Mapping[str, ArmSummary]
+    comparisons: tuple[Comparison, ...]
+    fresh: bool
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrmReport:
+    """Sample ratio: exposures of each arm against the weights of their epochs."""
+
+    alarm: bool
+    p: float
+    e_value: float
+    alpha: float
+    exposed: Mapping[str, int]
+    expected: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookInput:
+    """Everything one look may use. `previous` is the memory of the look before, or None."""
+
+    plan: Plan
+    statistics: Statistics
+    number: int
+    previous: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookReport:
+    """The immutable, recomputable record of one look.
+
+    `memory` is the opaque JSON document the next look gets as `previous`.
+    """
+
+    number: int
+    plan_sha256: str
+    statistics: Statistics
+    srm: SrmReport
+    metrics: tuple[MetricReport, ...]
+    memory: Mapping[str, Any]
+    previous: Mapping[str, Any] | None = None
+    schema: int = field(default=1)
+
+    def metric(self, key: str) -> MetricReport | None:
+        """The report of one metric."""
+        return next((metric for metric in self.metrics if metric.key == key), None)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form: inputs and conclusions, enough to recompute the look byte for byte."""
+        return {
+            "schema": self.schema,
+            "number": self.number,
+            "plan_sha256": self.plan_sha256,
+            "statistics": self.statistics.document(),
+            "previous": self.previous,
+            "srm": _plain(self.srm),
+            "metrics": [_plain(metric) for metric in self.metrics],
+            "memory": self.memory,
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Names the evidence snapshot."""
+        return sha256_of(self.document())
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, enums and tuples as plain JSON values."""
+    if isinstance(value, StrEnum):
+        return value.value
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

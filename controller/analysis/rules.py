@@ -1,0 +1,91 @@
+"""From a frozen plan to the rules of each test: which null, which alpha, which clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from controller.analysis.planned import PlannedRules
+from controller.analysis.report import Claim
+from controller.experiments.metrics import Metric
+from controller.experiments.plans import CHAMPION, Plan
+from controller.experiments.policies import Futility
+from controller.experiments.policies import Spending as SpendingName
+from controller.experiments.slots import Goal, Guardrail, Oec
+from controller.stats.futility import FutilityPlan, design_drift
+from controller.stats.group_sequential import SequentialPlan
+from controller.stats.score import EQUAL, Null, planned_size
+from controller.stats.spending import Spending, SpendingShape
+
+_SHAPES: Mapping[SpendingName, SpendingShape] = MappingProxyType(
+    {
+        SpendingName.HSD: SpendingShape.HWANG_SHIH_DECANI,
+        SpendingName.OBRIEN_FLEMING: SpendingShape.OBRIEN_FLEMING,
+        SpendingName.POCOCK: SpendingShape.POCOCK,
+    }
+)
+
+
+def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
+    """The OEC's test: superior (or worse) two-sided at alpha, not worse one-sided at alpha / 2."""
+    rules = plan.policy.oec
+    superior = oec.goal is Goal.SUPERIOR
+    alpha = rules.alpha if superior else rules.alpha / 2.0
+    levels = len(plan.challengers)
+    whole = SequentialPlan(alpha=alpha / levels, sides=2 if superior else 1)
+    futility = None
+    if rules.futility is Futility.NON_BINDING:
+        futility = FutilityPlan(
+            drift=design_drift(whole, power=rules.power), beta=1.0 - rules.power
+        )
+    return PlannedRules(
+        claim=Claim.SUPERIOR if superior else Claim.NOT_WORSE,
+        better=metric.better,
+        null=EQUAL if superior else margin_null(metric, margin=oec.margin, relative=None),
+        alpha=alpha,
+        sides=whole.sides,
+        levels=levels,
+        spending=_spending(plan),
+        futility=futility,
+        size_planned=_size(plan, plan.horizon),
+        first_look=rules.first_look,
+    )
+
+
+def guardrail_rules(plan: Plan, guardrail: Guardrail, metric: Metric) -> PlannedRules:
+    """A guardrail's non-inferiority test: one-sided at its own alpha, on its own clock.
+
+    Every guardrail must be shown (intersection-union), so nothing is divided between them, nor
+    between challengers, whose promotion their OEC already limits.
+    """
+    horizon = plan.guardrail_horizons.get(guardrail.metric, plan.horizon)
+    return PlannedRules(
+        claim=Claim.NON_INFERIOR,
+        better=metric.better,
+        null=margin_null(metric, margin=guardrail.margin, relative=guardrail.margin_relative),
+        alpha=plan.policy.guardrail_rules(guardrail.metric).alpha,
+        sides=1,
+        levels=1,
+        spending=_spending(plan),
+        futility=None,
+        size_planned=_size(plan, horizon),
+        first_look=plan.policy.oec.first_look,
+    )
+
+
+def margin_null(metric: Metric, *, margin: float | None, relative: float | None) -> Null:
+    """Where a challenger would be that is worse by exactly the margin."""
+    if relative is not None:
+        return Null(scale=1.0 - metric.better * relative)
+    assert margin is not None
+    return Null(shift=-metric.better * margin)
+
+
+def _spending(plan: Plan) -> Spending:
+    rules = plan.policy.oec
+    return Spending(shape=_SHAPES[rules.spending], parameter=rules.gamma)
+
+
+def _size(plan: Plan, horizon: int) -> float:
+    """W_max of one challenger beside champion; the first stands for all (equal parts)."""
+    return planned_size(horizon, plan.weights[plan.challengers[0]], plan.weights[CHAMPION])
