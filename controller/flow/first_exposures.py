@@ -1,0 +1,234 @@
+"""Exposures become first exposures: verified, stratified by epoch, counted once a unit."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from controller.aggregation.exposures import Excluded, Placed, Target
+from controller.aggregation.grid import cuts_of
+from controller.aggregation.sums import EMPTY, Sums
+from controller.flow.findings import Arrived, Findings
+from controller.flow.ports.ingest import (
+    ENTERED,
+    MISSING,
+    First,
+    IngestWork,
+    LedgerEntry,
+    Maturing,
+    UnitState,
+)
+from controller.flow.ports_pins import PinKey, Pins
+
+UNKNOWN_ROLLOUT: Final = "unknown_rollout"
+
+
+class _Seen(NamedTuple):
+    """One verified exposure."""
+
+    first: First
+    analysed: bool
+
+
+def enter_exposures(
+    work: IngestWork, exposures: Sequence[Arrived], pins: Pins | None, notes: Findings
+) -> None:
+    """Store the first exposures among these, and count what is not one."""
+    observed: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    by_target: dict[tuple[str, str], list[Arrived]] = defaultdict(list)
+    for item in exposures:
+        entry = item.entry
+        if entry.rollout is not None:
+            by_target[entry.project, entry.rollout].append(item)
+        elif entry.unit_type is not None and entry.unit and entry.slot:
+            units = observed[entry.project, entry.slot]
+            units[entry.unit] = min(units.get(entry.unit, entry.occurred_us), entry.occurred_us)
+    for (project, slot), units in sorted(observed.items()):
+        work.units.observe(project, slot, units)
+    for (project, rollout), mine in sorted(by_target.items()):
+        target = work.targets.target(project, rollout)
+        known: list[Arrived] = []
+        for item in mine:
+            if target is not None and item.entry.slot == target.slot:
+                known.append(item)
+                continue
+            detail = f"Slot {item.entry.slot!r:.80} has no rollout {rollout!r:.40}."
+            notes.note(item.source, UNKNOWN_ROLLOUT, item.place, item.entry.event_id, detail)
+        if target is not None and known:
+            _Entrance(work, target).admit(_verified(work, target, known, pins, notes))
+
+
+def _verified(
+    work: IngestWork,
+    target: Target,
+    exposures: Sequence[Arrived],
+    pins: Pins | None,
+    notes: Findings,
+) -> list[_Seen]:
+    """Exposures that name the arm of the split or of a pin; the others are counted."""
+    seen: list[_Seen] = []
+    doubtful: list[Arrived] = []
+    for item in exposures:
+        placed = _place(target, item.entry)
+        if placed is None:
+            doubtful.append(item)
+        else:
+            seen.append(_seen(item.entry, placed))
+    mismatches: Counter[tuple[str, str]] = Counter()
+    pinned: list[str] = []
+    for item, placed in _explained(target, doubtful, pins):
+        if placed is not None:
+            seen.append(_seen(item.entry, placed))
+            pinned.append(item.entry.event_id)
+            continue
+        arm = item.entry.arm or ""
+        mismatches[Excluded.ARM_MISMATCH, arm if arm in target.arms else ""] += 1
+        detail = f"The split does not give unit {item.entry.unit!r:.80} the arm {arm!r:.40}."
+        notes.note(item.source, Excluded.ARM_MISMATCH, item.place, item.entry.event_id, detail)
+    if pinned:
+        work.ledger.mark_pinned(target.project, pinned)
+    work.units.exclude(target, mismatches)
+    return seen
+
+
+def _place(target: Target, entry: LedgerEntry, *, pinned: bool = False) -> Placed | None:
+    return target.place(
+        entry.unit or "",
+        allocation=entry.allocation or 0,
+        arm=entry.arm or "",
+        ruleset=entry.ruleset or 0,
+        pinned=pinned,
+    )
+
+
+def _seen(entry: LedgerEntry, placed: Placed) -> _Seen:
+    first = First(placed.series, entry.unit or "", placed.epoch, entry.arm or "", entry.occurred_us)
+    return _Seen(first, placed.analysed)
+
+
+def _explained(
+    target: Target, doubtful: Sequence[Arrived], pins: Pins | None
+) -> Iterable[tuple[Arrived, Placed | None]]:
+    """Each doubtful exposure with its place where a pin names its arm."""
+    if pins is None or not doubtful:
+        return [(item, None) for item in doubtful]
+    explained: list[tuple[Arrived, Placed | None]] = []
+    by_allocation: dict[int, list[Arrived]] = defaultdict(list)
+    for item in doubtful:
+        by_allocation[item.entry.allocation or 0].append(item)
+    for allocation, mine in sorted(by_allocation.items()):
+        keys = [
+            PinKey(project=target.project, unit_type=target.unit_type, unit=item.entry.unit or "")
+            for item in mine
+        ]
+        for item, pin in zip(mine, pins.read(keys, target.rollout, allocation), strict=True):
+            named = pin is not None and pin.allocation == allocation and pin.arm == item.entry.arm
+            explained.append((item, _place(target, item.entry, pinned=True) if named else None))
+    return explained
+
+
+class _Entrance:
+    """First exposures entering one rollout in one transaction."""
+
+    def __init__(self, work: IngestWork, target: Target) -> None:
+        self._work = work
+        self._target = target
+        self._counts: Counter[tuple[int, str]] = Counter()
+        self._excluded: Counter[tuple[str, str]] = Counter()
+
+    def admit(self, seen: Sequence[_Seen]) -> None:
+        if not seen:
+            return
+        analysed = {item.first.series: item.analysed for item in seen}
+        earliest, others = _earliest(seen)
+        known = self._work.units.add(self._target, list(earliest.values()))
+        new = [first for key, first in earliest.items() if key not in known]
+        for first in new:
+            self._counts[first.epoch, first.arm] += 1
+        self._open([first for first in new if analysed[first.series]])
+        for key, state in sorted(known.items()):
+            self._again(state, earliest[key], opened=analysed[key[0]])
+        for key, arms in sorted(others.items()):
+            self._others(key, earliest[key], arms, known.get(key))
+        self._work.units.exclude(self._target, self._excluded)
+        self._work.units.count(self._target, self._counts)
+
+    def _open(self, firsts: Sequence[First]) -> None:
+        for key, fold in sorted(self._target.folds.items()):
+            span_us = fold.closes_us
+            rows = [Maturing(*first, first.exposed_us + span_us) for first in firsts]
+            self._work.maturations.open(self._target, key, rows)
+
+    def _again(self, state: UnitState, first: First, *, opened: bool) -> None:
+        """An exposure of a unit that is known: a repeat, an earlier first, or another arm."""
+        self._excluded[Excluded.REPEAT_EXPOSURE, first.arm] += 1
+        if state.left_for is not None:
+            return
+        if state.first.arm != first.arm:
+            self._leave(state.first, Excluded.DOUBLE_EXPOSURE)
+        elif (first.exposed_us, first.epoch) < (state.first.exposed_us, state.first.epoch):
+            self._move(state.first, first, opened=opened)
+
+    def _others(
+        self,
+        key: tuple[int, str],
+        first: First,
+        arms: Counter[str],
+        known: UnitState | None,
+    ) -> None:
+        """Further exposures of a unit in the same transaction."""
+        for arm, count in sorted(arms.items()):
+            self._excluded[Excluded.REPEAT_EXPOSURE, arm] += count
+        present = known.first if known is not None else first
+        left = known is not None and (known.left_for is not None or known.first.arm != first.arm)
+        if not left and set(arms) - {present.arm}:
+            self._leave(present, Excluded.DOUBLE_EXPOSURE)
+
+    def _move(self, old: First, new: First, *, opened: bool) -> None:
+        """Take the earlier exposure, unless the unit has entered a metric: then it is frozen."""
+        if self._work.maturations.any_entered(self._target, old.series, old.unit):
+            return
+        self._counts[old.epoch, old.arm] -= 1
+        self._counts[new.epoch, new.arm] += 1
+        self._work.units.move(self._target, new)
+        if opened:
+            for key, fold in sorted(self._target.folds.items()):
+                row = Maturing(*new, new.exposed_us + fold.closes_us)
+                self._work.maturations.reopen(self._target, key, row)
+
+    def _leave(self, first: First, reason: Excluded) -> None:
+        """Take a unit out of every metric, and what it has contributed out of the sums."""
+        leave_test(self._work, self._target, first.series, first.unit, reason)
+        self._excluded[reason, first.arm] += 1
+        self._counts[first.epoch, first.arm] -= 1
+
+
+def leave_test(work: IngestWork, target: Target, series: int, unit: str, reason: Excluded) -> None:
+    """Mark a unit as left and subtract its contributions exactly."""
+    work.units.leave(target, series, unit, reason)
+    changes: dict[tuple[str, int, str], Sums] = {}
+    for key, row in work.maturations.leave(target, series, unit).items():
+        if row.state in {ENTERED, MISSING}:
+            part = Sums.of([row.contribution], cuts_of(target.metrics[key]))
+            changes[key, row.epoch, row.arm] = EMPTY.minus(part)
+    work.accumulators.add(target, changes)
+
+
+def _earliest(
+    seen: Sequence[_Seen],
+) -> tuple[dict[tuple[int, str], First], Mapping[tuple[int, str], Counter[str]]]:
+    """The earliest exposure of each unit in each series, and the arms of the other ones."""
+    earliest: dict[tuple[int, str], First] = {}
+    others: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for first, _ in seen:
+        key = (first.series, first.unit)
+        best = earliest.setdefault(key, first)
+        if best is first:
+            continue
+        if (first.exposed_us, first.epoch, first.arm) < (best.exposed_us, best.epoch, best.arm):
+            earliest[key] = first
+            others[key][best.arm] += 1
+        else:
+            others[key][first.arm] += 1
+    return earliest, others

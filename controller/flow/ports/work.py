@@ -1,0 +1,72 @@
+"""The unit of work: one transaction with every store in it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from controller.flow.ports.control import Audit, Deployments, Leases, Outbox
+from controller.flow.ports.definitions import Definitions
+from controller.flow.ports.people import People, Replays
+from controller.flow.ports.rollouts import Approvals, Decisions, Evidence, Rollouts, Rulesets
+from controller.flow.ports.statistics import Measurements
+from controller.flow.ports.views import Views
+
+
+class Work(Protocol):
+    """One transaction. It commits when its context ends without an error, else nothing happened."""
+
+    @property
+    def now(self) -> datetime:
+        """Database time, read once when the transaction began."""
+        ...
+
+    def take_turn(self, project: str) -> None:
+        """Wait until no other transaction is changing the control state of a project.
+
+        Called first by whatever moves a rollout or publishes a ruleset: a ruleset is built from
+        everything that committed before it, and nobody deadlocks over rows locked in other orders.
+        """
+        ...
+
+    @property
+    def definitions(self) -> Definitions: ...
+    @property
+    def rollouts(self) -> Rollouts: ...
+    @property
+    def rulesets(self) -> Rulesets: ...
+    @property
+    def evidence(self) -> Evidence: ...
+    @property
+    def approvals(self) -> Approvals: ...
+    @property
+    def decisions(self) -> Decisions: ...
+    @property
+    def audit(self) -> Audit: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def measurements(self) -> Measurements: ...
+    @property
+    def people(self) -> People: ...
+    @property
+    def replays(self) -> Replays: ...
+    @property
+    def deployments(self) -> Deployments: ...
+    @property
+    def views(self) -> Views: ...
+
+
+class Store(Protocol):
+    """Where units of work come from."""
+
+    def writing(self) -> AbstractContextManager[Work]:
+        """A transaction that commits at the end."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Work]:
+        """A consistent snapshot; writes are an error."""
+        ...

@@ -1,0 +1,117 @@
+"""Publish what SDKs are told: one immutable ruleset per change, in the change's own transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.assignment.choice import Model as ServedModel
+from controller.assignment.ruleset import (
+    Kill,
+    KillTo,
+    RolloutRules,
+    Ruleset,
+    Share,
+    SlotRules,
+    digest,
+)
+from controller.experiments.models import Model
+from controller.flow.ports.definitions import StoredSlot
+from controller.flow.ports.rollouts import PublishedRuleset
+from controller.flow.ports.work import Work
+from controller.rollout.record import Allocation, Rollout
+from controller.rollout.states import State
+
+PPM = 1_000_000
+RULESET_MESSAGE = "ruleset"
+
+
+def publish(work: Work, project: str) -> PublishedRuleset:
+    """Write the next ruleset of a project and queue the note that tells everybody.
+
+    Call it last in a transaction, after every change it should show. The version is the larger of
+    last + 1 and milliseconds now, so it rises through a restore too (DESIGN 8).
+    """
+    version = max(work.rulesets.newest_version(project) + 1, int(work.now.timestamp() * 1000))
+    slots = {
+        stored.slot.key: _slot_rules(stored, work, project)
+        for stored in work.definitions.slots(project)
+    }
+    body = Ruleset(
+        project=project,
+        deployment=work.deployments.id(at=work.now),
+        version=version,
+        slots=slots,
+    ).encode()
+    published = PublishedRuleset(
+        project=project, version=version, sha256=digest(body), body=body, created_at=work.now
+    )
+    work.rulesets.add(published)
+    work.outbox.add(project, RULESET_MESSAGE, {"version": version}, at=work.now)
+    return published
+
+
+def _slot_rules(stored: StoredSlot, work: Work, project: str) -> SlotRules:
+    slot = stored.slot
+    live = work.rollouts.live_in(project, slot.key)
+    return SlotRules(
+        slot=slot.key,
+        unit_type=slot.unit,
+        champion=_served(slot.champion),
+        fallback=None if slot.fallback is None else _served(slot.fallback),
+        kill=_kill(stored),
+        observe=Share(salt=stored.observe_salt, ppm=round(slot.observe * PPM)),
+        rollout=None if live is None or live.allocation == 0 else _rollout_rules(live, work),
+        clients=slot.clients,
+        bulk_expose=slot.bulk_expose,
+    )
+
+
+def _kill(stored: StoredSlot) -> Kill | None:
+    if stored.kill is None:
+        return None
+    to: KillTo = stored.kill["to"]
+    model = {
+        "champion": stored.slot.champion,
+        "previous": stored.previous_champion,
+        "fallback": stored.slot.fallback,
+    }[to]
+    return Kill(to=to, model=_served(model or stored.slot.champion))
+
+
+def _rollout_rules(rollout: Rollout, work: Work) -> RolloutRules:
+    plan = rollout.frozen_plan
+    allocation = _current(rollout, work)
+    return RolloutRules(
+        id=rollout.id,
+        attempt=rollout.attempt,
+        allocation=rollout.allocation,
+        salt=rollout.salt,
+        enrolled_ppm=rollout.enrolled_ppm,
+        runs=allocation.runs,
+        retired=allocation.retired,
+        arms={arm: _served(model) for arm, model in plan.arms.items()},
+        sticky=plan.policy.sticky.value,
+        aa=rollout.state is State.AA_CHECK,
+        ends_at=_ends_at(rollout.deadline_at),
+    )
+
+
+def _current(rollout: Rollout, work: Work) -> Allocation:
+    for allocation in work.rollouts.allocations(rollout.project, rollout.id):
+        if allocation.number == rollout.allocation:
+            return allocation
+    raise LookupError(f"rollout {rollout.id} has no allocation {rollout.allocation}")
+
+
+def _ends_at(deadline: datetime | None) -> int | None:
+    return None if deadline is None else int(deadline.timestamp())
+
+
+def _served(model: Model) -> ServedModel:
+    return ServedModel(
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
+        uri=model.uri,
+        payload=model.payload,
+    )

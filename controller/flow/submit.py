@@ -1,0 +1,102 @@
+"""Submit a draft: freeze slot, policy, metrics and models into the plan it will be judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.errors import InvalidInput
+from controller.experiments.metrics import Metric, MetricType, Observed
+from controller.experiments.plans import CHAMPION, Plan, challenger_names
+from controller.experiments.policies import Policy
+from controller.experiments.slots import Slot
+from controller.flow.act import slot_of, transition
+from controller.flow.actors import Actor
+from controller.flow.create import check_free, check_models, usable_policy
+from controller.flow.horizon import horizon
+from controller.flow.ports.work import Work
+from controller.flow.proposals import check_quorum
+from controller.rollout.record import Rollout
+from controller.rollout.states import State
+
+
+def submit(work: Work, rollout: Rollout, *, actor: Actor) -> Rollout:
+    """Freeze the plan and move Draft to Validating, inside the caller's transaction.
+
+    Everything that could be checked at creation is checked again: definitions may have changed.
+
+    Raises
+    ------
+    BaselineUnknown
+        If the policy states no horizon and the smallest effect cannot be turned into one.
+    Conflict, InvalidInput, NotFound, PolicyNotAllowed, QuorumImpossible
+        As for `create_rollout`.
+    """
+    slot = slot_of(work, rollout).slot
+    if rollout.state is State.DRAFT:
+        check_free(work, rollout.project, rollout.slot)
+    check_models(slot, rollout.draft.challengers)
+    policy = usable_policy(work, rollout.project, slot, rollout.draft.policy)
+    check_quorum(work, rollout.project, policy, rollout.draft)
+    plan = freeze(work, rollout, slot, policy)
+    return transition(
+        work, replace(rollout, plan=plan), State.VALIDATING, actor=actor, reason="submitted"
+    )
+
+
+def freeze(work: Work, rollout: Rollout, slot: Slot, policy: Policy) -> Plan:
+    """The plan of a draft as the definitions stand now."""
+    assert slot.oec is not None
+    metrics = {key: _metric(work, rollout.project, key) for key in slot.metrics}
+    _check_selected(slot, policy, metrics)
+    models = rollout.draft.challengers
+    names = challenger_names(len(models))
+    weights = dict.fromkeys((CHAMPION, *names), 1.0 / (len(models) + 1))
+    units = horizon(
+        work,
+        rollout.project,
+        slot=slot,
+        oec=slot.oec,
+        metric=metrics[slot.oec.metric],
+        policy=policy,
+        weights=weights,
+    )
+    return Plan(
+        project=rollout.project,
+        slot=slot,
+        policy=policy,
+        metrics=metrics,
+        arms={CHAMPION: slot.champion, **dict(zip(names, models, strict=True))},
+        weights=weights,
+        horizon=units,
+        guardrail_horizons={
+            guardrail.metric: policy.guardrail_rules(guardrail.metric).horizon or units
+            for guardrail in slot.guardrails
+        },
+    )
+
+
+def _metric(work: Work, project: str, key: str) -> Metric:
+    metric = work.definitions.metric(project, key)
+    if metric is None:
+        raise InvalidInput(
+            f"slot: metric {key!r} does not exist; define it with PUT /v1/metrics/{key}.",
+            field="slot",
+        )
+    return metric
+
+
+def _check_selected(slot: Slot, policy: Policy, metrics: dict[str, Metric]) -> None:
+    """What is seen only after the model said yes can neither decide nor clear a guardrail."""
+    assert slot.oec is not None
+    if metrics[slot.oec.metric].type is MetricType.QUANTILE:
+        raise InvalidInput(
+            f"slot.oec: {slot.oec.metric!r} is a quantile, which may guard but not decide.",
+            field="slot.oec",
+        )
+    selected = [key for key, one in metrics.items() if one.observed is Observed.AFTER_DECISION]
+    if selected and not policy.allow_selected:
+        raise InvalidInput(
+            f"Metric {selected[0]!r} is seen only after the model said yes, so it can neither "
+            "decide nor clear a guardrail unless the policy says allow_selected: true.",
+            field="slot.oec",
+        )
