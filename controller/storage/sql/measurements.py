@@ -1,0 +1,263 @@
+"""What a look reads, in one snapshot; and the champion's baseline in a slot at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import sqrt
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
+
+from controller.aggregation.attribution import Fold, Happened
+from controller.aggregation.grid import cuts_of
+from controller.aggregation.statistics import Epoch, Freshness, Moments, Statistics
+from controller.aggregation.sums import Sums
+from controller.events.times import format_time
+from controller.experiments.metrics import Complete, Metric, MetricType
+from controller.flow.ports.statistics import Observed
+from controller.rollout.record import Rollout
+from controller.storage.sql.accumulators import ACCUMULATORS, read_sums
+from controller.storage.sql.base import Json, from_micros, to_micros
+from controller.storage.sql.completeness import FRESHNESS, read_watermark
+from controller.storage.sql.database import database_now
+from controller.storage.sql.ledger import outcomes_of
+from controller.storage.sql.schema.definitions import SlotRow
+from controller.storage.sql.schema.events import DeclarationRow, WatermarkRow
+from controller.storage.sql.schema.rollouts import AllocationRow
+from controller.storage.sql.units import COUNTS, EXCLUSIONS, SqlUnits
+
+LEAST_OBSERVED: Final = 100
+MOST_OBSERVED: Final = 20_000
+
+_Cells = Mapping[tuple[str, int, str], Moments]
+_CELL = ACCUMULATORS.c
+_SUMS = {
+    "metric": _CELL.metric,
+    "missing": _CELL.missing,
+    "nonzero": _CELL.nonzero,
+    "covariate_n": _CELL.covariate_n,
+    "sums": _CELL.sums,
+    "grid": _CELL.grid,
+}
+
+
+class SqlMeasurements:
+    """Implements `flow.ports.statistics.Measurements` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def snapshot(self, rollout: Rollout, *, epochs: Sequence[Epoch]) -> Statistics:
+        """One consistent snapshot at the current watermark, over every metric of the plan."""
+        metrics = rollout.frozen_plan.metrics
+        now = database_now(self._connection)
+        seen = self._read(rollout, [epoch.number for epoch in epochs])
+        moments = {cell: sums.moments() for cell, sums in seen.sums.items()}
+        analysed = self._analysed(rollout, epochs)
+        return Statistics(
+            watermark=format_time(from_micros(seen.watermark_us)),
+            taken_at=format_time(now),
+            epochs=tuple(sorted(epochs, key=lambda epoch: epoch.number)),
+            exposed=seen.exposed,
+            moments=moments,
+            grids={
+                cell: sums.grid.quantiles(cuts_of(metrics[cell[0]]))
+                for cell, sums in seen.sums.items()
+                if sums.grid is not None
+            },
+            open_units=_open_units(metrics, seen.exposed, moments, analysed),
+            freshness={
+                key: Freshness(age_seconds=self._age(rollout.project, metric, now))
+                for key, metric in metrics.items()
+            },
+            excluded=seen.excluded,
+        )
+
+    def observed(self, project: str, slot: str, metric: Metric) -> Observed | None:
+        """Baseline from the newest complete champion units of a slot at rest."""
+        exposed = self._observed_units(project, slot, metric)
+        if len(exposed) < LEAST_OBSERVED:
+            return None
+        found = self._observed_outcomes(project, slot, metric, list(exposed))
+        fold = Fold(metric)
+        sums = Sums.of(
+            fold(exposed_us, found.get(unit, ())) for unit, exposed_us in exposed.items()
+        )
+        if sums.n < LEAST_OBSERVED:
+            return None
+        return _baseline(metric, sums.moments())
+
+    # ------------------------------------------------------------ parts of a snapshot
+
+    def _read(self, rollout: Rollout, epochs: Sequence[int]) -> _Seen:
+        """Counts, sums and watermark in one statement: one moment, whatever else commits."""
+        rows = self._connection.execute(
+            union_all(
+                _of(rollout, COUNTS, "exposed", n=COUNTS.c.n).where(COUNTS.c.epoch.in_(epochs)),
+                _of(rollout, EXCLUSIONS, "excluded", metric=EXCLUSIONS.c.reason, epoch=literal(0)),
+                _of(rollout, ACCUMULATORS, "sums", **_SUMS).where(_CELL.epoch.in_(epochs)),
+                _watermark(rollout.project),
+            )
+        ).all()
+        excluded: dict[str, int] = {}
+        for row in rows:
+            if row.kind == "excluded":
+                excluded[row.metric] = excluded.get(row.metric, 0) + row.n
+        return _Seen(
+            exposed={
+                (row.epoch, row.arm): row.n for row in rows if row.kind == "exposed" and row.n
+            },
+            excluded=excluded,
+            sums={
+                (row.metric, row.epoch, row.arm): read_sums(row)
+                for row in rows
+                if row.kind == "sums" and (row.n or row.missing)
+            },
+            watermark_us=max((row.n for row in rows if row.kind == "watermark"), default=0),
+        )
+
+    def _analysed(self, rollout: Rollout, epochs: Sequence[Epoch]) -> frozenset[int]:
+        """Numbers of the epochs whose units enter metrics: not those of an A/A check."""
+        rows = self._connection.execute(
+            select(AllocationRow.number).where(
+                AllocationRow.project == rollout.project,
+                AllocationRow.rollout == rollout.id,
+                AllocationRow.analysed,
+            )
+        )
+        allocations = {number for (number,) in rows}
+        return frozenset(epoch.number for epoch in epochs if epoch.allocation in allocations)
+
+    def _age(self, project: str, metric: Metric, now: datetime) -> float | None:
+        """Age of the least fresh outcome the metric reads; None where one never arrived."""
+        if metric.complete is Complete.DECLARED:
+            instants = [self._declared(project, outcome) for outcome in metric.outcomes]
+        else:
+            instants = [self._arrived(project, outcome) for outcome in metric.outcomes]
+        known = [instant for instant in instants if instant is not None]
+        if len(known) < len(instants):
+            return None
+        return max(0.0, (to_micros(now) - min(known)) / 1_000_000)
+
+    def _arrived(self, project: str, outcome: str) -> int | None:
+        return self._connection.scalar(
+            select(FRESHNESS.c.received_us).where(
+                FRESHNESS.c.project == project, FRESHNESS.c.outcome == outcome
+            )
+        )
+
+    def _declared(self, project: str, outcome: str) -> int | None:
+        """When the source that has been silent longest last declared."""
+        newest = (
+            select(func.max(DeclarationRow.posted_us).label("posted_us"))
+            .where(DeclarationRow.project == project, DeclarationRow.outcome == outcome)
+            .group_by(DeclarationRow.source)
+            .subquery()
+        )
+        posted_us: int | None = self._connection.scalar(select(func.min(newest.c.posted_us)))
+        return posted_us
+
+    # ------------------------------------------------------------ a slot at rest
+
+    def _observed_units(self, project: str, slot: str, metric: Metric) -> Mapping[str, int]:
+        """The newest observed units whose window has closed, with their exposure."""
+        complete_us = read_watermark(self._connection, project) - Fold(metric).closes_us
+        return SqlUnits(self._connection).observed(
+            project, slot, before_us=complete_us, most=MOST_OBSERVED
+        )
+
+    def _observed_outcomes(
+        self, project: str, slot: str, metric: Metric, units: Sequence[str]
+    ) -> Mapping[str, Sequence[Happened]]:
+        document: Any = self._connection.scalar(
+            select(SlotRow.document).where(SlotRow.project == project, SlotRow.key == slot)
+        )
+        return outcomes_of(
+            self._connection,
+            project,
+            slot,
+            unit_type=document["unit"],
+            units=units,
+            names=metric.outcomes,
+        )
+
+
+class _Seen(NamedTuple):
+    """What one statement read."""
+
+    exposed: Mapping[tuple[int, str], int]
+    excluded: Mapping[str, int]
+    sums: Mapping[tuple[str, int, str], Sums]
+    watermark_us: int
+
+
+def _columns(kind: str, **given: Any) -> list[ColumnElement[Any]]:
+    """The columns every part of the statement has; those not given are empty."""
+    usual: dict[str, Any] = {
+        "metric": literal(""),
+        "epoch": literal(0),
+        "arm": literal(""),
+        "n": literal(0),
+        "missing": literal(0),
+        "nonzero": literal(0),
+        "covariate_n": literal(0),
+        "sums": cast(null(), Json),
+        "grid": cast(null(), Json),
+    }
+    parts = {"kind": literal(kind)} | usual | given
+    return [column.label(name) for name, column in parts.items()]
+
+
+def _of(rollout: Rollout, table: Table, kind: str, **given: Any) -> Select[Any]:
+    named = {"epoch": table.c.get("epoch"), "arm": table.c.arm, "n": table.c.n} | given
+    return select(*_columns(kind, **named)).where(
+        table.c.project == rollout.project, table.c.rollout == rollout.id
+    )
+
+
+def _watermark(project: str) -> Select[Any]:
+    return select(*_columns("watermark", n=WatermarkRow.instant_us)).where(
+        WatermarkRow.project == project
+    )
+
+
+def _open_units(
+    metrics: Mapping[str, Metric],
+    exposed: Mapping[tuple[int, str], int],
+    moments: _Cells,
+    analysed: frozenset[int],
+) -> dict[tuple[str, str], int]:
+    """Analysed units that have not entered, by metric and arm."""
+    waiting: dict[tuple[str, str], int] = {}
+    for key in metrics:
+        for (epoch, arm), n in exposed.items():
+            if epoch in analysed:
+                done = moments.get((key, epoch, arm), Moments())
+                waiting[key, arm] = waiting.get((key, arm), 0) + n - done.n - done.missing
+    return waiting
+
+
+def _baseline(metric: Metric, moments: Moments) -> Observed:
+    """Mean and standard deviation a unit; a ratio by the delta method about its own value."""
+    spread = moments.n - 1
+    if metric.type is not MetricType.RATIO:
+        return Observed(units=moments.n, mean=moments.mean, sd=sqrt(moments.m2 / spread))
+    below = moments.denominator_mean
+    ratio = moments.mean / below if below else 0.0
+    residual = (
+        moments.m2 - 2 * ratio * moments.cross_m2 + ratio * ratio * moments.denominator_m2
+    ) / spread
+    sd = sqrt(max(0.0, residual)) / abs(below) if below else 0.0
+    return Observed(units=moments.n, mean=ratio, sd=sd)

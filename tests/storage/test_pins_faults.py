@@ -1,0 +1,219 @@
+"""Whatever happens to Valkey, an answer is the pure function's, soon, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from controller.assignment.choice import Pin
+from controller.assignment.evaluate import evaluate
+from controller.assignment.hashing import PPM
+from controller.errors import Unavailable
+from controller.flow.pinning import assign_pinned
+from controller.flow.ports_pins import PinKey
+from controller.storage.redis.breaker import Breaker
+from controller.storage.redis.connection import connect
+from controller.storage.redis.pins import MOST_WAITING, RedisPins
+from tests.storage.valkey import Valkey
+from tests.unit.assignment.rulesets import rollout, ruleset, slot
+
+RULES = ruleset(slot(rollout(enrolled_ppm=PPM)))
+UNITS = [f"u-{number}" for number in range(200)]
+BOUND_SECONDS = 0.050
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def pins(valkey: Valkey) -> Iterator[RedisPins]:
+    with connect(valkey.url) as client:
+        assert client.ping()
+        yield RedisPins(client, drain_seconds=None)
+
+
+def key(unit: str) -> PinKey:
+    return PinKey(project="default", unit_type="departure", unit=unit)
+
+
+def answers(pins: RedisPins) -> list[float]:
+    """Assign every unit, check that nobody moved; seconds of each call, sorted."""
+    seconds = []
+    for unit in UNITS:
+        started = time.perf_counter()
+        choice = assign_pinned(RULES, "alert", unit, pins=pins, now=0)
+        seconds.append(time.perf_counter() - started)
+        assert choice.arm == evaluate(RULES, "alert", unit).arm
+    return sorted(seconds)
+
+
+def brought_back(pins: RedisPins) -> None:
+    """Wait until the breaker lets a trial through and everything waiting is written."""
+    deadline = time.monotonic() + 20
+    while pins.counts().waiting:
+        pins.drain()
+        assert time.monotonic() < deadline, pins.counts()
+        time.sleep(0.05)
+    counts = pins.counts()
+    assert counts.available
+    assert counts.written_later == counts.skipped
+    assert counts.lost == 0
+    for unit in UNITS:
+        (found,) = pins.read([key(unit)], "r-1", 1)
+        assert found is not None
+        assert found.arm == evaluate(RULES, "alert", unit).arm
+
+
+@pytest.mark.parametrize("fault", ["killed", "hanging", "slow"])
+def test_a_store_that_does_not_answer(fault: str, valkey: Valkey, pins: RedisPins) -> None:
+    if fault == "killed":
+        valkey.kill()
+    elif fault == "hanging":
+        valkey.pause()
+    else:
+        with valkey.admin() as client:
+            client.client_pause(3_000, all=True)
+    seconds = answers(pins)
+    assert seconds[int(0.99 * len(seconds))] <= BOUND_SECONDS
+    assert seconds[-1] <= 2 * BOUND_SECONDS  # the bound is on the store; the machine is shared
+    counts = pins.counts()
+    assert counts.skipped == counts.waiting == len(UNITS)
+    assert not counts.available
+    if fault == "killed":
+        valkey.start()
+    elif fault == "hanging":
+        valkey.resume()
+    brought_back(pins)
+
+
+def test_a_wiped_store_gives_the_same_arms(valkey: Valkey, pins: RedisPins) -> None:
+    answers(pins)
+    valkey.ask("FLUSHALL")
+    answers(pins)
+    assert pins.counts().skipped == 0
+    brought_back(pins)
+
+
+def test_a_read_only_store_is_still_read(valkey: Valkey, pins: RedisPins) -> None:
+    other = Pin(allocation=1, arm="challenger", bucket=0)
+    unit = next(u for u in UNITS if evaluate(RULES, "alert", u).arm == "champion")
+    pins.claim(key(unit), "r-1", other, ttl_seconds=1000)
+    valkey.ask("REPLICAOF", "127.0.0.1", "1")
+    for one in UNITS:
+        choice = assign_pinned(RULES, "alert", one, pins=pins, now=0)
+        expected = other.arm if one == unit else evaluate(RULES, "alert", one).arm
+        assert choice.arm == expected
+    counts = pins.counts()
+    assert counts.available
+    assert counts.skipped == len(UNITS)
+    with pytest.raises(Unavailable):
+        pins.forget([key(unit)])
+    valkey.ask("REPLICAOF", "NO", "ONE")
+    while pins.drain():
+        continue
+    assert pins.counts().waiting == 0
+
+
+def test_a_store_out_of_memory_keeps_what_it_has(valkey: Valkey, pins: RedisPins) -> None:
+    answers(pins)
+    valkey.ask("CONFIG", "SET", "maxmemory", "1mb")
+    answers(pins)
+    strangers = [f"new-{number}" for number in range(20)]
+    for unit in strangers:
+        choice = assign_pinned(RULES, "alert", unit, pins=pins, now=0)
+        assert choice.arm == evaluate(RULES, "alert", unit).arm
+    assert pins.counts().waiting > 0
+    valkey.ask("CONFIG", "SET", "maxmemory", "0")
+    brought_back(pins)
+
+
+def test_values_that_are_no_pins_are_ignored(valkey: Valkey, pins: RedisPins) -> None:
+    answers(pins)
+    with valkey.admin() as client:
+        names = sorted(client.scan_iter("pin:*"))
+        for number, name in enumerate(names):
+            value = [b"", b"x", b".champion", b"12.", b"\xff\xfe", b"-1.champion"][number % 6]
+            client.hset(name, "r-1.1", value)
+    answers(pins)
+
+
+def test_a_key_of_another_type_does_not_break_an_answer(valkey: Valkey, pins: RedisPins) -> None:
+    answers(pins)
+    with valkey.admin() as client:
+        for name in list(client.scan_iter("pin:*")):
+            client.delete(name)
+            client.set(name, "not a hash")
+    answers(pins)
+    assert pins.counts().skipped == len(UNITS)
+
+
+def test_the_queue_of_skipped_claims_is_bounded_and_counts_what_it_loses(
+    valkey: Valkey, pins: RedisPins
+) -> None:
+    valkey.kill()
+    units = [(key(f"many-{n}"), Pin(allocation=1, arm="champion", bucket=n)) for n in range(500)]
+    for _ in range(MOST_WAITING // 500 + 2):
+        pins.claim_many(units, "r-1", ttl_seconds=100)
+    counts = pins.counts()
+    assert counts.waiting == MOST_WAITING
+    assert counts.lost == 1000
+
+
+def test_an_erased_unit_does_not_come_back_from_the_queue(valkey: Valkey, pins: RedisPins) -> None:
+    valkey.kill()
+    for unit in ("erased", "kept"):
+        pin = Pin(allocation=1, arm="champion", bucket=1)
+        pins.claim(key(unit), "r-1", pin, ttl_seconds=1000)
+    with pytest.raises(Unavailable):
+        pins.forget([key("erased")])
+    valkey.start()
+    deadline = time.monotonic() + 20
+    while pins.counts().waiting:
+        pins.drain()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    found = pins.read([key("erased"), key("kept")], "r-1", 1)
+    assert [pin is not None for pin in found] == [False, True]
+
+
+def test_waiting_claims_are_written_without_being_asked(valkey: Valkey) -> None:
+    with connect(valkey.url) as client, closing(RedisPins(client, drain_seconds=0.05)) as pins:
+        assert client.ping()
+        valkey.kill()
+        answers(pins)
+        assert pins.counts().waiting == len(UNITS)
+        valkey.start()
+        deadline = time.monotonic() + 20
+        while pins.counts().waiting:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        brought_back(pins)
+
+
+def test_the_breaker_opens_doubles_its_pause_and_closes_on_the_first_success() -> None:
+    now = [0.0]
+    breaker = Breaker(clock=lambda: now[0], chance=lambda: 0.0)
+    for _ in range(3):
+        assert breaker.allow()
+        breaker.failed()
+    assert [breaker.closed] == [False]
+    pauses = []
+    for _ in range(6):
+        started = now[0]
+        while not breaker.allow():
+            now[0] += 0.25
+        assert not breaker.allow()
+        pauses.append(now[0] - started)
+        breaker.failed()
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
+    now[0] += 15.0
+    assert breaker.allow()
+    breaker.succeeded()
+    assert [breaker.closed] == [True]
+    assert all(breaker.allow() for _ in range(10))

@@ -1,0 +1,112 @@
+"""The ruleset's copy and its notes, in a real Valkey and in a cluster of one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio import Redis as AsyncRedis
+
+from controller.errors import Unavailable
+from controller.storage.redis.connection import connect
+from controller.storage.redis.notes import (
+    Note,
+    RedisNotes,
+    RulesetCopy,
+    channel,
+    decode_note,
+    follow_all,
+)
+from tests.storage.valkey import Valkey
+
+
+def copy(version: int) -> RulesetCopy:
+    return RulesetCopy(version=version, etag=f"{version:064x}", body=b'{"version":%d}' % version)
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def notes(valkey: Valkey) -> Iterator[RedisNotes]:
+    valkey.ask("FLUSHALL")
+    with connect(valkey.url, answer_seconds=5) as client:
+        yield RedisNotes(client)
+
+
+def test_only_a_newer_ruleset_replaces_the_copy(notes: RedisNotes) -> None:
+    assert notes.current("default") is None
+    assert notes.publish("default", copy(1_700_000_000_000))
+    assert not notes.publish("default", copy(999))
+    assert not notes.publish("default", copy(1_700_000_000_000))
+    assert notes.current("default") == copy(1_700_000_000_000)
+    assert notes.publish("default", copy(1_700_000_000_001))
+    assert notes.current("other") is None
+
+
+def test_racing_publishers_leave_the_newest(notes: RedisNotes) -> None:
+    threads = [
+        threading.Thread(target=notes.publish, args=("default", copy(version)))
+        for version in (3, 1, 9, 4, 7, 2, 8, 6, 5) * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert notes.current("default") == copy(9)
+
+
+def test_a_follower_hears_of_each_newer_ruleset(notes: RedisNotes) -> None:
+    following = notes.follow("default", wait_seconds=0.5)
+    assert next(following) is None
+    notes.publish("default", copy(5))
+    notes.publish("default", copy(4))
+    notes.publish("other", copy(9))
+    heard = [note for note in (next(following), next(following), next(following)) if note]
+    assert heard == [Note(project="default", version=5, etag=copy(5).etag)]
+    following.close()  # type: ignore[attr-defined]
+
+
+def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisNotes) -> None:
+    async def listen() -> list[Note]:
+        heard: list[Note] = []
+        async with AsyncRedis.from_url(valkey.url) as client:
+            following = follow_all(client, wait_seconds=0.5)
+            assert await anext(following) is None
+            for project in ("default", "other"):
+                await asyncio.to_thread(notes.publish, project, copy(7))
+            while len(heard) < 2:
+                note = await anext(following)
+                assert note is not None
+                heard.append(note)
+            await following.aclose()  # type: ignore[attr-defined]
+        return heard
+
+    assert {note.project for note in asyncio.run(listen())} == {"default", "other"}
+
+
+def test_a_store_that_is_gone_is_said(valkey: Valkey) -> None:
+    with connect("unix:///nowhere/at/all") as client:
+        notes = RedisNotes(client)
+        with pytest.raises(Unavailable):
+            notes.publish("default", copy(1))
+        with pytest.raises(Unavailable):
+            notes.current("default")
+        with pytest.raises(Unavailable):
+            next(notes.follow("default"))
+
+
+@pytest.mark.parametrize("data", [None, 1, b"", b"x y", b"-1 x", b"\xff"])
+def test_what_is_no_note_is_ignored(data: object) -> None:
+    assert decode_note(channel("default").encode(), data) is None
+
+
+def test_half_a_copy_is_no_copy(valkey: Valkey, notes: RedisNotes) -> None:
+    notes.publish("default", copy(5))
+    valkey.ask("HDEL", "ruleset-copy:{default}", "body")
+    assert notes.current("default") is None
