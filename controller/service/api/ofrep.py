@@ -1,0 +1,276 @@
+"""OFREP: unmodified OpenFeature clients of any language ask which model serves.
+
+The flag's key is the slot, its variant the arm, its value the model's payload. Refusals have the
+protocol's own form, `errorCode` and `errorDetails`, because its clients lose anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from controller.assignment.choice import Choice, Reason
+from controller.assignment.ruleset import Ruleset, SlotRules
+from controller.errors import InvalidInput, NotFound
+from controller.events.contracts import MAX_ATTRIBUTES, MAX_VALUE
+from controller.flow import assign as cases
+from controller.flow.actors import Scope
+from controller.flow.exposure_tokens import read_exposure, sign_exposure
+from controller.flow.exposures import Durability
+from controller.service.api.assign import MOST_REQUESTS, asker
+from controller.service.http.calls import Answer, Call, answer, encode
+from controller.service.http.limits import HOT
+from controller.service.http.problems import Problem, problem_answer
+from controller.service.http.router import Route, service
+from controller.service.http.runtime import WebRuntime
+
+REASONS: Final = {
+    Reason.SPLIT: "SPLIT",
+    Reason.PINNED: "SPLIT",
+    Reason.PIN_UNKNOWN: "SPLIT",
+    Reason.OVERRIDE: "TARGETING_MATCH",
+    Reason.KILLED: "DISABLED",
+    Reason.NO_ROLLOUT: "STATIC",
+    Reason.ERROR: "UNKNOWN",
+    Reason.UNKNOWN_SLOT: "UNKNOWN",
+}
+"""OFREP's words for ours; every other reason is its DEFAULT."""
+
+CODES: Final = {
+    "not_found": "FLAG_NOT_FOUND",
+    "malformed_json": "PARSE_ERROR",
+    "too_deep": "PARSE_ERROR",
+    "duplicate_key": "PARSE_ERROR",
+    "too_many_keys": "PARSE_ERROR",
+    "targeting_key_missing": "TARGETING_KEY_MISSING",
+}
+STATUSES: Final = {422: 400}
+TARGETING_KEY: Final = "targetingKey"
+EXPOSE: Final = "expose"
+
+
+class Evaluation(Struct, forbid_unknown_fields=False):
+    """The evaluation context: `targetingKey` is the unit, `expose: false` only looks."""
+
+    context: dict[str, Any] = {}
+
+
+class BulkQuery(Struct, forbid_unknown_fields=False):
+    """Parameters that clients may send and that change nothing here."""
+
+
+class Tokens(Struct, forbid_unknown_fields=True):
+    """Exposure tokens of answers that were used."""
+
+    tokens: Annotated[
+        list[Annotated[str, Meta(max_length=2048)]], Meta(min_length=1, max_length=MOST_REQUESTS)
+    ]
+
+
+class Exposed(Struct):
+    """What became of the exposures: `durable`, `queued` or `none`."""
+
+    exposure: str
+
+
+class _TargetingKeyMissing(InvalidInput):
+    """The context names no unit."""
+
+    code = "targeting_key_missing"
+
+
+def ofrep_routes(runtime: WebRuntime) -> list[Route]:
+    """Single and bulk evaluation, and the exposure of what was evaluated in bulk."""
+
+    def single(call: Call) -> Answer:
+        ruleset = _ruleset(runtime, call)
+        slot = call.path["slot"]
+        rules = ruleset.slots.get(slot)
+        if rules is None or _is_closed(call, rules):
+            raise NotFound(f"There is no slot {slot!r:.80}.")
+        request = _request(slot, call.body.context, rules, expose=True)
+        choice, written = cases.assign(
+            ruleset,
+            request,
+            asker=asker(call),
+            pins=runtime.pins,
+            exposures=runtime.exposures,
+            now=runtime.clock(),
+        )
+        return answer(_shown(runtime, call, choice, request, written))
+
+    def bulk(call: Call) -> Answer:
+        ruleset = _ruleset(runtime, call)
+        tag = _tag(call, ruleset)
+        if call.request.if_none_match.contains_weak(tag):
+            return Answer(status=304, headers={"ETag": f'"{tag}"'})
+        open_slots = [rules for rules in ruleset.slots.values() if not _is_closed(call, rules)]
+        requests = [
+            _request(rules.slot, call.body.context, rules, expose=rules.bulk_expose)
+            for rules in open_slots
+        ]
+        choices, written = cases.assign_many(
+            ruleset,
+            requests,
+            asker=asker(call),
+            pins=runtime.pins,
+            exposures=runtime.exposures,
+            now=runtime.clock(),
+        )
+        flags = [
+            _shown(runtime, call, choice, request, written if request.expose else "none")
+            for choice, request in zip(choices, requests, strict=True)
+        ]
+        return answer({"flags": flags}, ETag=f'"{tag}"')
+
+    def expose(call: Call) -> Any:
+        secret, now = runtime.settings.require_secret(), runtime.clock()
+        met = [read_exposure(secret, call.project, token, now=now) for token in call.body.tokens]
+        key = asker(call).key_id
+        return Exposed(exposure=runtime.exposures.expose(call.project, key, met, [None] * len(met)))
+
+    common: dict[str, Any] = {
+        "method": "POST",
+        "access": service(Scope.EVALUATE),
+        "reads": "json",
+        "rate": HOT,
+    }
+    return [
+        Route(
+            path="/ofrep/v1/evaluate/flags/<slot>",
+            name="ofrep_evaluate",
+            summary="OFREP: one slot for one unit",
+            handler=single,
+            body=Evaluation,
+            answer=dict[str, Any],
+            refuse=_refused,
+            hot=True,
+            errors=(NotFound, InvalidInput),
+            **common,
+        ),
+        Route(
+            path="/ofrep/v1/evaluate/flags",
+            name="ofrep_evaluate_bulk",
+            summary="OFREP: every slot for one unit; exposes nobody unless the slot says so",
+            handler=bulk,
+            body=Evaluation,
+            query=BulkQuery,
+            answer=dict[str, Any],
+            refuse=_refused,
+            hot=True,
+            errors=(InvalidInput,),
+            **common,
+        ),
+        Route(
+            path="/v1/expose",
+            name="expose",
+            summary="Expose units to answers that a bulk evaluation gave",
+            handler=expose,
+            body=Tokens,
+            answer=Exposed,
+            hot=True,
+            errors=(InvalidInput,),
+            **common,
+        ),
+    ]
+
+
+def _ruleset(runtime: WebRuntime, call: Call) -> Ruleset:
+    current = runtime.rulesets.current(call.project).ruleset
+    if call.path.get("slot", "") in current.slots or "slot" not in call.path:
+        return current
+    return runtime.rulesets.fresh(call.project).ruleset
+
+
+def _is_closed(call: Call, rules: SlotRules) -> bool:
+    return asker(call).is_client and not rules.clients
+
+
+def _request(
+    slot: str, context: Mapping[str, Any], rules: SlotRules, *, expose: bool
+) -> cases.Request:
+    unit = context.get(TARGETING_KEY)
+    if unit is None or unit == "":
+        if rules.kill is None and rules.rollout is not None:
+            raise _TargetingKeyMissing(f"Send the unit as {TARGETING_KEY} in the context.")
+        return cases.Request(slot=slot, unit="-", expose=False)
+    if not isinstance(unit, str):
+        raise InvalidInput(f"{TARGETING_KEY} must be a string.", field=TARGETING_KEY)
+    wanted = context.get(EXPOSE, True)
+    return cases.Request(
+        slot=slot,
+        unit=unit,
+        attributes=_attributes(context) or None,
+        expose=expose and wanted is not False,
+    )
+
+
+def _attributes(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat part of a context: nested values decide nothing here."""
+    flat = {
+        name: value
+        for name, value in context.items()
+        if name not in (TARGETING_KEY, EXPOSE)
+        and name.isprintable()
+        and 0 < len(name) <= 256
+        and isinstance(value, str | int | float | bool)
+        and not (isinstance(value, int | float) and abs(value) > MAX_VALUE)
+    }
+    return dict(list(flat.items())[:MAX_ATTRIBUTES])
+
+
+def _shown(
+    runtime: WebRuntime, call: Call, choice: Choice, request: cases.Request, written: Durability
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "reason": choice.reason.value,
+        "ruleset": choice.ruleset,
+        "exposure": written,
+    }
+    if choice.model is not None:
+        metadata["model"] = f"{choice.model.name} {choice.model.version}"
+    if choice.rollout is not None and choice.allocation is not None:
+        metadata |= {"rollout": choice.rollout, "allocation": choice.allocation}
+    if choice.exposed and written == "none":
+        metadata["exposure_token"] = sign_exposure(
+            runtime.settings.require_secret(),
+            call.project,
+            choice,
+            request.unit,
+            now=runtime.clock(),
+        )
+    value = {} if choice.payload is None else {"value": choice.payload}
+    return {
+        "key": choice.slot,
+        "reason": REASONS.get(choice.reason, "DEFAULT"),
+        "variant": choice.arm,
+        **value,
+        "metadata": metadata,
+    }
+
+
+def _tag(call: Call, ruleset: Ruleset) -> str:
+    """Covers ruleset and context: a changed context is another answer."""
+    context = msgspec.json.encode(call.body.context, order="deterministic")
+    parts = (call.project.encode(), str(ruleset.version).encode(), context)
+    return sha256(b"\n".join(parts)).hexdigest()
+
+
+def _refused(problem: Problem) -> Answer:
+    """A problem in OFREP's form."""
+    plain = problem_answer(problem)
+    code = CODES.get(problem.code, "INVALID_CONTEXT" if problem.status == 422 else "GENERAL")
+    document = {
+        "key": problem.instance.rpartition("/")[2],
+        "errorCode": code,
+        "errorDetails": problem.detail,
+    }
+    return Answer(
+        status=STATUSES.get(problem.status, problem.status),
+        body=encode(document),
+        headers=plain.headers,
+    )

@@ -1,0 +1,46 @@
+"""What the worker does in each round, in order."""
+
+from __future__ import annotations
+
+from controller.flow.aggregate import drain
+from controller.flow.mature import mature
+from controller.flow.reconcile import tick
+from controller.service.worker.loops import Step, WorkerRuntime, holder_name
+from controller.service.worker.outbox import send_due
+from controller.settings import Settings
+from controller.telemetry import Telemetry
+from controller.wiring import parts
+
+REDIS_PATIENCE_SECONDS = 1.0
+RECONCILE_SECONDS = 0.5
+MATURE_SECONDS = 0.2
+SWEEP_SECONDS = 3600.0
+
+
+def worker_runtime(settings: Settings) -> WorkerRuntime:
+    """Rollbacks first: what is due goes out before more events come in."""
+    made = parts(settings, patience_seconds=REDIS_PATIENCE_SECONDS)
+    holder = holder_name()
+
+    def reconcile() -> bool:
+        tick(made.store, holder=holder)
+        return False
+
+    def sweep() -> bool:
+        made.ingest.sweep()
+        return False
+
+    return WorkerRuntime(
+        steps=(
+            Step("send", lambda: send_due(made.store, made.senders)),
+            Step("reconcile", reconcile, every_seconds=RECONCILE_SECONDS),
+            Step("aggregate", lambda: drain(made.ingest, pins=made.pins).requests > 0),
+            Step("mature", lambda: mature(made.ingest).full, every_seconds=MATURE_SECONDS),
+            Step("sweep", sweep, every_seconds=SWEEP_SECONDS),
+        ),
+        telemetry=Telemetry(),
+        health_host=settings.host,
+        health_port=settings.health_port,
+        close=made.close,
+        ready=made.ready,
+    )
