@@ -1,0 +1,173 @@
+"""The verdict in a box: what is recommended, why, why not yet, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from controller.flow import numbers
+from controller.rollout.states import State
+from controller.service.ui import words
+from controller.service.ui.panels import Panel
+from controller.service.ui.view import View
+
+MOST_FLIPS = 3
+_TELLING = ("oec.", "guardrail.", "harm.", "integrity.srm", "fresh.")
+"""Clauses whose turning over people can picture, the most telling first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A clause or guard in words: how it came out, what was observed against what."""
+
+    name: str
+    text: str
+    result: str
+    detail: str
+    flip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """The verdict box of a rollout's page."""
+
+    tone: str
+    glyph: str
+    title: str
+    why: tuple[str, ...]
+    waiting: tuple[Condition, ...]
+    people: str | None
+    flips: tuple[Condition, ...]
+    clauses: tuple[Condition, ...]
+
+
+def box_of(view: View, panels: list[Panel]) -> Box:
+    """What the evidence and the policy say together."""
+    tone, glyph, title = _headline(view)
+    clauses = tuple(_clause(one) for one in view.status["verdict"]["clauses"])
+    waiting = [one for one in view.status["next"]["waiting_on"] if one["guard"] != "approved"]
+    live = not view.state.terminal
+    return Box(
+        tone=tone,
+        glyph=glyph,
+        title=title,
+        why=tuple(_why(view, panels)),
+        waiting=tuple(_guard(one) for one in waiting) if live else (),
+        people=_people(view),
+        flips=_flips(clauses) if live and view.state is not State.ROLLING_BACK else (),
+        clauses=clauses,
+    )
+
+
+def _flips(clauses: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """What could still turn the verdict over; what is settled for good cannot."""
+
+    def rank(one: Condition) -> int:
+        return next(place for place, kind in enumerate(_TELLING) if one.name.startswith(kind))
+
+    open_ones = [
+        one for one in clauses if one.name.startswith(_TELLING) and not one.flip.startswith("never")
+    ]
+    return tuple(sorted(open_ones, key=rank)[:MOST_FLIPS])
+
+
+def _headline(view: View) -> tuple[str, str, str]:
+    """Tone, glyph and title, by what most needs to be known."""
+    status, state = view.status, view.state
+    verdict = status["verdict"]
+    reason = words.reason(verdict["reason"])
+    ended = _ended(view, reason)
+    if ended is not None:
+        return ended
+    if status["killed"]:
+        return "bad", "■", "The kill switch is on: nobody meets the challenger"
+    if status["paused"]:
+        why = " and ".join(words.PAUSES.get(one, one.replace("_", " ")) for one in status["paused"])
+        return "care", "◆", f"Held: {why}"
+    if state in (State.PROMOTING, State.BAKING):
+        return "good", "▲", "Promoted, and still being watched"
+    if view.proposal is not None:
+        what = words.TRANSITIONS.get(view.proposal["transition"], view.proposal["transition"])
+        return "care", "◆", f"People are asked to {what}"
+    return {
+        "promote": ("good", "▲", "Promotion is recommended"),
+        "roll_back": ("bad", "▼", f"Going back to the champion: {reason}"),
+        "hold": ("care", "◆", f"Hold: {reason}"),
+        "continue": ("busy", "●", "The test goes on"),
+    }.get(verdict["recommendation"], ("quiet", "○", "Nothing to judge yet"))
+
+
+def _ended(view: View, reason: str) -> tuple[str, str, str] | None:
+    verdict = view.status["verdict"]["value"]
+    if view.state is State.PROMOTED:
+        return "good", "▲", f"{view.challenger} is the champion"
+    if view.state in (State.ROLLED_BACK, State.ROLLING_BACK):
+        if verdict == "NO_DIFFERENCE":
+            return "quiet", "◇", "No difference was shown, so the champion stays"
+        return "bad", "▼", f"Back with the champion: {reason}"
+    if view.state in (State.CANCELLED, State.SUPERSEDED):
+        return "quiet", "×", "Ended before anybody met the challenger"
+    return None
+
+
+def _why(view: View, panels: list[Panel]) -> list[str]:
+    """The reason, then what each metric says."""
+    reason = words.reason(view.status["verdict"]["reason"])
+    said = [reason[:1].upper() + reason[1:] + "."] if reason else []
+    since = "Since its promotion, " if view.watched else ""
+    return said + [
+        f"{since}{panel.metric}: {panel.figures.brief}, "
+        f"{panel.badge.word.lower()}, on {numbers.count(panel.n)} complete units."
+        for panel in panels
+        if panel.n
+    ]
+
+
+def _people(view: View) -> str | None:
+    proposal = view.proposal
+    if proposal is None:
+        if view.status["next"]["people"] == "operator":
+            return "An operator must ask for it: the policy does not let the service do it unasked."
+        return None
+    have, need = proposal["have"], proposal["need"]
+    if have >= need:
+        return "Everybody needed has approved; it happens as soon as nothing else is waited for."
+    people = numbers.plural(need - have, "more person", "more people")
+    return f"{people} must approve ({have} of {need} have)."
+
+
+def _clause(one: Mapping[str, Any]) -> Condition:
+    return Condition(
+        name=one["id"],
+        text=words.clause(one["id"]),
+        result=one["result"],
+        detail=_detail(one["id"], one["observed"], one["threshold"]),
+        flip=words.humane(one["flip_if"]),
+    )
+
+
+def _guard(one: Mapping[str, Any]) -> Condition:
+    return Condition(
+        name=one["guard"],
+        text=words.clause(one["guard"]),
+        result="unknown",
+        detail=_detail(one["guard"], one["observed"], one["threshold"]),
+        flip=words.humane(one["flip_if"]),
+    )
+
+
+def _detail(name: str, observed: Any, threshold: Any) -> str:
+    """Observed against threshold, where both are numbers that a person can weigh."""
+    if isinstance(observed, bool) or isinstance(threshold, bool | str | dict | list):
+        return ""
+    if not isinstance(observed, int | float):
+        return ""
+    shown = words.observed_in(name, observed)
+    if not isinstance(threshold, int | float):
+        return shown
+    return (
+        f"{shown} of {words.observed_in(name, threshold)}"
+        if name.startswith(("stage.", "bake.", "aa."))
+        else f"{shown}, limit {words.observed_in(name, threshold)}"
+    )

@@ -1,0 +1,348 @@
+"""One comparison on a page: its numbers, its pictures, its table and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import NormalDist
+from typing import Any, Literal
+
+from markupsafe import Markup
+
+from controller.experiments.plans import CHAMPION
+from controller.flow import numbers
+from controller.flow.numbers import Measure, half_width, interval_text, measure_of
+from controller.service.ui import times, words
+from controller.service.ui.charts import difference, strength
+from controller.service.ui.charts.difference import Mark, Story, difference_chart
+from controller.service.ui.charts.strength import Contest, strength_chart
+from controller.service.ui.series import (
+    Excursion,
+    Seen,
+    excursion,
+    history,
+    thinned,
+)
+from controller.service.ui.view import View
+from controller.service.ui.words import Badge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The numbers of one comparison as text, all at one precision.
+
+    Attributes
+    ----------
+    estimate, interval, relative : str
+        Challenger minus champion, with its unit.
+    level : str
+        Of the interval.
+    """
+
+    estimate: str
+    interval: str
+    relative: str
+    level: str
+    margin: str
+
+    @property
+    def brief(self) -> str:
+        """Estimate and interval in one breath."""
+        known = self.interval != numbers.UNKNOWN
+        return (
+            f"{self.estimate} ({self.interval})" if known else f"{self.estimate}, no interval yet"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One look in the table; the `along` are its places in the two pictures, in [0, 1]."""
+
+    look: int
+    at: datetime
+    n: str
+    estimate: str
+    interval: str
+    t: str
+    z: str
+    bound: str
+    along_time: str
+    along_evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One arm's line: what serves, how many units, and their level."""
+
+    name: str
+    model: str
+    n: str
+    open: str
+    missing: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Everything shown of one challenger on one metric."""
+
+    id: str
+    metric: str
+    arm: str
+    direction: str
+    decides: bool
+    badge: Badge
+    reason: str
+    figures: Figures
+    n: int
+    t: float | None
+    planned: bool
+    arms: tuple[Arm, ...]
+    rows: tuple[Row, ...]
+    difference: Markup | None
+    strength: Markup | None
+    difference_words: str
+    strength_words: str
+    excursion: str | None
+    crossing: str | None
+    crossing_tone: str
+
+
+def figures_of(comparison: Mapping[str, Any], measure: Measure) -> Figures:
+    """The numbers of a comparison of a status or evidence document."""
+    interval = comparison["interval"] or {"low": None, "high": None, "level": None}
+    estimate, low, high = comparison["estimate"], interval["low"], interval["high"]
+    decimals = measure.decimals(half_width(low, high, estimate), comparison["margin"])
+    level = interval["level"]
+    return Figures(
+        estimate=measure.difference(estimate, decimals),
+        interval=interval_text(low, high, measure, decimals),
+        relative=numbers.relative(comparison["relative"]),
+        level="" if level is None else f"{100 * level:.4g}%",
+        margin=measure.level(comparison["margin"])
+        if measure.kind == "plain"
+        else measure.difference(comparison["margin"], decimals).lstrip("+"),
+    )
+
+
+def panels_of(view: View, *, prefix: str = "") -> list[Panel]:
+    """Every comparison of the newest look, the metric that decides first.
+
+    Parameters
+    ----------
+    prefix : str
+        Tells the panels of one page apart where it shows a comparison twice.
+    """
+    shown = [
+        panel_of(view, metric, comparison, prefix=prefix)
+        for metric in view.status["metrics"]
+        for comparison in metric["comparisons"]
+    ]
+    return sorted(shown, key=lambda panel: not panel.decides)
+
+
+def panel_of(
+    view: View, metric: Mapping[str, Any], comparison: Mapping[str, Any], *, prefix: str = ""
+) -> Panel:
+    """One comparison with its history."""
+    key, arm = metric["key"], comparison["arm"]
+    decides = metric["role"] == "oec"
+    definition = view.metric(key)
+    measure = measure_of(definition)
+    better = definition.better if definition else 1.0
+    seen = history(view.looks, key, arm, view.compared_in)
+    test = comparison["tests"][0]
+    planned = test["mode"] == "planned"
+    sides: Literal[1, 2] = 2 if test["claim"] == "superior" else 1
+    undecided = planned and decides and test["crossed"] is None
+    peeked = excursion(seen, alpha=test["alpha"], sides=sides) if undecided else None
+    figures = figures_of(comparison, measure)
+    drawn = [one for one in thinned(seen) if one.estimate is not None]
+    crossing = _crossing_words(test)
+    says = _difference_words(key, figures, drawn)
+    strong = _strength_words(drawn, peeked) if planned else ""
+    badge = words.VERDICTS[comparison["verdict"]]
+    return Panel(
+        id=f"{prefix}{key}-{arm}",
+        metric=key,
+        arm=arm,
+        direction="higher is better" if better > 0 else "lower is better",
+        decides=decides,
+        badge=badge,
+        reason=words.reason(comparison["reason"]),
+        figures=figures,
+        n=sum(one["n"] for one in metric["arms"].values()),
+        t=test["t"] if planned else None,
+        planned=planned,
+        arms=tuple(_arms(view, metric, measure)),
+        rows=tuple(_rows(drawn, measure, comparison)),
+        difference=difference_chart(
+            Story(
+                seen=drawn,
+                measure=measure,
+                better=better,
+                guards=not decides,
+                marks=marks_of(view),
+                peeked=peeked,
+                words=says,
+            )
+        )
+        if drawn
+        else None,
+        strength=strength_chart(
+            Contest(seen=drawn, naive=_naive(test, sides), sides=sides, words=strong)
+        )
+        if drawn and planned and any(one.z is not None for one in drawn)
+        else None,
+        difference_words=says,
+        strength_words=strong,
+        excursion=_excursion_words(peeked, seen, over=view.state.terminal),
+        crossing=crossing,
+        crossing_tone=_crossing_tone(test),
+    )
+
+
+def _naive(test: Mapping[str, Any], sides: int) -> float:
+    return NormalDist().inv_cdf(1 - test["alpha"] / sides)
+
+
+def _arms(view: View, metric: Mapping[str, Any], measure: Measure) -> list[Arm]:
+    models = {} if view.plan is None else view.plan.arms
+    return [
+        Arm(
+            name=name,
+            model=models[name].label if name in models else name,
+            n=numbers.count(seen["n"]),
+            open=numbers.count(seen["open"]),
+            missing=numbers.count(seen["missing"]),
+            level=measure.level(seen["mean"]),
+        )
+        for name, seen in sorted(metric["arms"].items(), key=lambda item: item[0] != CHAMPION)
+    ]
+
+
+def _rows(drawn: Sequence[Seen], measure: Measure, comparison: Mapping[str, Any]) -> list[Row]:
+    """The looks that the pictures show, at the precision of the newest."""
+    interval = comparison["interval"] or {"low": None, "high": None}
+    width = half_width(interval["low"], interval["high"], comparison["estimate"])
+    decimals = measure.decimals(width, comparison["margin"])
+    return [
+        Row(
+            look=one.look,
+            at=one.at,
+            n=numbers.count(one.n),
+            estimate=measure.difference(one.estimate, decimals),
+            interval=interval_text(one.low, one.high, measure, decimals),
+            t=numbers.share(one.t),
+            z=numbers.score(one.z),
+            bound=numbers.UNKNOWN if one.bound is None else f"{one.bound:.2f}",
+            along_time=f"{difference.along(drawn, one):.4f}",
+            along_evidence=f"{strength.along(drawn, one):.4f}",
+        )
+        for one in drawn
+    ]
+
+
+def marks_of(view: View) -> list[Mark]:
+    """The decisions that belong on a time axis."""
+    shapes = {
+        "start": ("up", "busy"),
+        "advance": ("up", "busy"),
+        "promote": ("up", "good"),
+        "complete": ("up", "good"),
+        "pause": ("bars", "care"),
+        "resume": ("up", "busy"),
+        "proposal_opened": ("diamond", "care"),
+        "roll_back": ("down", "bad"),
+        "undo": ("down", "bad"),
+        "kill": ("square", "bad"),
+    }
+    return [
+        Mark(
+            at=one.at,
+            shape=shapes[one.action][0],
+            tone=shapes[one.action][1],
+            words=f"{words.action(one.action)}, {times.full(one.at)}, by {one.actor}",
+        )
+        for one in view.decisions
+        if one.action in shapes
+    ]
+
+
+# ---------------------------------------------------------------- words
+
+
+def _difference_words(key: str, figures: Figures, drawn: Sequence[Seen]) -> str:
+    if not drawn:
+        return f"No look at {key} yet."
+    looks = numbers.plural(len(drawn), "look")
+    return (
+        f"Difference in {key}, challenger minus champion, over {looks} "
+        f"until {times.full(drawn[-1].at)}: now {figures.estimate}, interval {figures.interval}."
+    )
+
+
+def _strength_words(drawn: Sequence[Seen], peeked: Excursion | None) -> str:
+    scored = [one for one in drawn if one.z is not None]
+    if not scored:
+        return "No score yet."
+    last = scored[-1]
+    needed = "" if last.bound is None else f"; it must pass {last.bound:.2f}"
+    text = (
+        f"Score {numbers.score(last.z)} at {numbers.share(last.t)} of the planned evidence{needed}."
+    )
+    if peeked is not None:
+        text += f" Its extreme was {numbers.score(peeked.peak.z)}."
+    return text
+
+
+def _crossing_words(test: Mapping[str, Any]) -> str | None:
+    crossed = test["crossed"]
+    if crossed is None:
+        return None
+    at = times.instant(crossed["taken_at"])
+    assert at is not None
+    what = {
+        "better": "The upper bound was crossed",
+        "worse": "The lower bound was crossed",
+        "not_worse": "The limit was shown to hold",
+        "harm": "The harm alarm went off",
+        "futile": "The test became hopeless",
+        "ended": "The test ended",
+    }[crossed["direction"]]
+    units = numbers.count(crossed["n"])
+    return (
+        f"{what} at look {crossed['look']}, {times.full(at)}, on {units} complete units. "
+        "That result stands; later looks are shown and decide nothing."
+    )
+
+
+def _crossing_tone(test: Mapping[str, Any]) -> str:
+    direction = (test["crossed"] or {}).get("direction")
+    return {"better": "good", "not_worse": "good", "worse": "bad", "harm": "bad"}.get(
+        direction or "", "quiet"
+    )
+
+
+def _excursion_words(peeked: Excursion | None, seen: Sequence[Seen], *, over: bool) -> str | None:
+    """Why a score that looked convincing did not decide."""
+    if peeked is None:
+        return None
+    peak = peeked.peak
+    side = "better" if peeked.claims_better else "worse"
+    asked = "" if peak.bound is None else f", so at that moment it asked for {peak.bound:.2f}"
+    last = next((one for one in reversed(seen) if one.z is not None), peak)
+    fell = abs(last.z or 0.0) < 0.9 * abs(peak.z or 0.0)
+    then = f"It then fell back to {numbers.score(last.z)}" if fell else "It was not reached"
+    if over:
+        needed = "" if last.bound is None else f", where {last.bound:.2f} was needed"
+        then += (
+            f", and its time was over at {numbers.share(last.t)} of the planned evidence{needed}"
+        )
+    return (
+        f"At look {peak.look}, with {numbers.share(peak.t)} of the planned evidence, the score "
+        f"stood at {numbers.score(peak.z)}. A test that is looked at only once asks for "
+        f"{peeked.naive:.2f} and would have called the challenger {side}. This test is looked at "
+        f"all the time{asked}. {then}."
+    )

@@ -1,0 +1,73 @@
+"""A console over a small world, called without a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from controller.service.web.app import create_app
+from tests.browser.serving import runtime_of
+from tests.browser.world import PASSWORD, World, waiting_world
+
+
+@dataclass(kw_only=True)
+class Browser:
+    """Somebody with a session, who reads pages and sends forms."""
+
+    client: FlaskClient
+    world: World
+
+    def sign_in(self, name: str) -> None:
+        answer = self.client.post("/login", data={"name": name, "password": PASSWORD, "next": "/"})
+        assert answer.status_code == 303, answer.text
+
+    def get(self, path: str, status: int = 200, **options: Any) -> str:
+        answer = self.client.get(path, **options)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def send(self, page: str, action: str, **fields: str) -> Any:
+        """Sends the form of a page with the hidden fields it came with."""
+        form = next(one for one in forms(self.get(page)) if f'action="{action}"' in one)
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+        return self.client.post(action, data={**hidden, **fields})
+
+
+def forms(page: str) -> list[str]:
+    return re.findall(r"<form.*?</form>", page, re.DOTALL)
+
+
+@pytest.fixture(scope="session")
+def original_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = waiting_world(tmp_path_factory.mktemp("waiting"))
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def world(original_world: World, tmp_path: Path) -> Iterator[World]:
+    copied = World.copied(original_world, tmp_path)
+    yield copied
+    copied.close()
+
+
+@pytest.fixture
+def stranger(world: World, tmp_path: Path) -> Iterator[Browser]:
+    """Nobody yet."""
+    runtime = runtime_of(world, tmp_path)
+    app = create_app(runtime)
+    yield Browser(client=app.test_client(use_cookies=True), world=world)
+    runtime.close()
+
+
+@pytest.fixture
+def omar(stranger: Browser) -> Browser:
+    """An approver who has no interest in the rollout."""
+    stranger.sign_in("omar")
+    return stranger
