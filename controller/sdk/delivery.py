@@ -1,0 +1,316 @@
+"""Events on their way to the service: queued, batched, sent, spooled, sent again.
+
+Application threads only append to a bounded queue. One background thread makes batches of at most
+500 events whose bytes never change again: a repeat carries the same batch id and the same bytes, so
+the service counts it once. What cannot be delivered goes to the spool on disk, or, where there is
+no disk, to bounded memory; what must be given up is counted and reported with the next batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.errors import Unavailable
+from controller.events.ids import EventIds
+from controller.sdk.chance import ceiling, chance
+from controller.sdk.journal import Journal
+from controller.sdk.loading import NETWORK, ensure_loaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from controller.sdk.spool import Frame
+    from controller.sdk.store import Store
+    from controller.sdk.transport import Answer
+
+SCHEMA: Final = 1
+BATCH_EVENTS: Final = 500
+BATCH_BYTES: Final = 256 * 1024
+QUEUE_EVENTS: Final = 20_000
+GRACE_SECONDS: Final = 0.5
+_REFUSED_FOR_GOOD: Final = frozenset({400, 409, 413, 415, 422})
+
+Post = Callable[[bytes, Mapping[str, str]], "Answer"]
+
+
+class Delivery:
+    """The queue and its thread.
+
+    Parameters
+    ----------
+    post : callable
+        Sends one batch's bytes with extra headers; raises `Unavailable` without an answer.
+    abort : callable
+        Ends a `post` that another thread waits for.
+    spool : Path or None
+        Directory of the spool; None keeps undelivered batches in memory only.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        journal: Journal,
+        *,
+        abort: Callable[[], None],
+        spool: Path | None,
+        interval_seconds: float = 1.0,
+        chance: Callable[[], float] = chance,
+    ) -> None:
+        self._post = post
+        self._journal = journal
+        self._abort = abort
+        self._spool_directory = spool
+        self._interval = interval_seconds
+        self._chance = chance
+        self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE_EVENTS)
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._store: Store | None = None
+        self._ids = EventIds()
+        self._closing = False
+        self._urgent = False
+        self._busy = False
+        self._failures = 0
+        self._not_before = 0.0
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Queue one event (`occurred_at` may be a Unix time); a full queue drops its oldest."""
+        queue = self._queue
+        if self._closing:
+            self._lost("after_close", 1)
+            return
+        if len(queue) >= QUEUE_EVENTS:
+            self._lost("queue_full", 1)
+        queue.append(event)
+        if self._thread is None:
+            self.start()
+        elif len(queue) == BATCH_EVENTS:
+            with self._changed:
+                self._changed.notify_all()
+
+    def new_id(self) -> str:
+        """A fresh event id."""
+        return self._ids()
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._changed:
+            if self._thread is None and not self._closing:
+                self._thread = Thread(target=self._run, name="controller-delivery", daemon=True)
+                self._thread.start()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Whether everything queued so far was acknowledged in time."""
+        if self._thread is None and not self._queue:
+            return True
+        self.start()
+        deadline = time.monotonic() + timeout_seconds
+        with self._changed:
+            self._urgent = True
+            self._changed.notify_all()
+            while not self._idle():
+                left = deadline - time.monotonic()
+                if left <= 0 or self._thread is None:
+                    return False
+                self._changed.wait(min(left, 0.05))
+            return True
+
+    def close(self, timeout_seconds: float) -> None:
+        """Deliver what is possible in time and leave the rest to the spool."""
+        if self._closing:
+            return
+        self.flush(timeout_seconds)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(GRACE_SECONDS)
+            self._abort()
+            thread.join(GRACE_SECONDS)
+
+    @property
+    def waiting(self) -> int:
+        """Events in the queue."""
+        return len(self._queue)
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        ensure_loaded(*NETWORK)
+        self._store = self._open_store()
+        while not self._closing:
+            with self._changed:
+                if not self._urgent and len(self._queue) < BATCH_EVENTS:
+                    self._changed.wait(self._interval)
+                urgent, self._urgent = self._urgent, False
+                self._busy = True
+            if urgent:
+                self._not_before = 0.0
+            try:
+                self._work()
+            except Exception as error:  # noqa: BLE001 - the thread's door: delivery goes on
+                self._journal.count("errors")
+                self._journal.state("delivery", type(error).__name__, str(error))
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+        self._work(send=False)
+        self._store.close()
+
+    def _work(self, *, send: bool = True) -> None:
+        """Send or store everything queued, then send what waits in the store."""
+        while self._queue:
+            frame = self._next_batch()
+            if not (send and self._may_send() and self._send(frame)):
+                self._keep(frame)
+        while send and self._may_send() and self._send_oldest():
+            continue
+
+    def _next_batch(self) -> Frame:
+        """Freeze the next at most 500 events or 256 KiB into a batch's bytes."""
+        parts: list[bytes] = []
+        size = 0
+        while self._queue and len(parts) < BATCH_EVENTS and size < BATCH_BYTES:
+            part = self._encode(self._queue.popleft())
+            if part is not None:
+                parts.append(part)
+                size += len(part)
+        from controller.sdk.spool import Frame
+
+        head = f'{{"schema":{SCHEMA},"batch_id":"{self._ids()}","events":['.encode()
+        return Frame(body=head + b",".join(parts) + b"]}", events=len(parts))
+
+    def _encode(self, event: dict[str, Any]) -> bytes | None:
+        """One event's JSON; None, counted and said, for one that could never be accepted."""
+        import json
+
+        from controller.sdk.reports import complete
+
+        wire = complete(event)
+        if isinstance(wire, str):
+            self._journal.count("events_invalid")
+            self._journal.state("reports", "invalid", wire)
+            return None
+        return json.dumps(wire, separators=(",", ":"), allow_nan=False).encode()
+
+    def _may_send(self) -> bool:
+        return time.monotonic() >= self._not_before
+
+    def _send(self, frame: Frame) -> bool:
+        """Whether the batch is settled: accepted, or refused in a way no repeat can mend."""
+        if not frame.events:
+            return True
+        lost = self._journal.take("lost_unreported")
+        try:
+            answer = self._post(frame.body, {"Controller-Events-Lost": str(lost)} if lost else {})
+        except Unavailable as error:
+            self._failed("unreachable", error.message, None)
+        else:
+            receipt = _receipt(answer)
+            if receipt is not None:
+                self._accepted(receipt, frame)
+                return True
+            if answer.status in _REFUSED_FOR_GOOD:
+                self._lost(f"refused_{answer.status}", frame.events)
+                self._journal.state("delivery", f"refused_{answer.status}", _detail(answer))
+                return True
+            self._failed(f"status_{answer.status}", _detail(answer), answer.retry_after)
+        if lost:
+            self._journal.count("lost_unreported", lost)
+        return False
+
+    def _accepted(self, receipt: Mapping[str, Any], frame: Frame) -> None:
+        self._failures = 0
+        self._not_before = 0.0
+        self._journal.state("delivery", "ok", good=True)
+        rejected = [item for item in receipt.get("rejected", ()) if isinstance(item, dict)]
+        self._journal.count("events_delivered", frame.events - len(rejected))
+        if rejected:
+            self._journal.count("events_rejected", len(rejected))
+            codes = ", ".join(sorted({str(item.get("code")) for item in rejected}))
+            self._journal.state("events", f"rejected: {codes}", str(rejected[0].get("detail")))
+
+    def _failed(self, state: str, detail: str, retry_after: float | None) -> None:
+        """Wait for as long as the service says, else a full-jitter exponential time."""
+        self._failures += 1
+        jitter = self._chance()
+        pause = jitter * ceiling(self._failures) if retry_after is None else retry_after + jitter
+        self._not_before = time.monotonic() + pause
+        self._journal.state("delivery", state, detail)
+
+    def _send_oldest(self) -> bool:
+        """Deliver the oldest stored batches; False when there is nothing (more) to send now."""
+        assert self._store is not None
+        try:
+            stored = self._store.oldest()
+            if stored is None:
+                return False
+            path, frames = stored
+            while frames and self._may_send() and self._send(frames[0]):
+                del frames[0]
+            self._store.keep_rest(path, frames)
+        except OSError as error:
+            self._store_broken(error)
+            return False
+        return not frames
+
+    def _keep(self, frame: Frame) -> None:
+        if not frame.events:
+            return
+        assert self._store is not None
+        try:
+            self._store.append(frame)
+        except OSError as error:
+            self._store_broken(error)
+            self._store.append(frame)
+
+    def _open_store(self) -> Store:
+        from controller.sdk.spool import Spool
+        from controller.sdk.store import MemoryStore
+
+        if self._spool_directory is not None:
+            try:
+                return Spool(self._spool_directory, self._lost)
+            except OSError as error:
+                self._journal.state("spool", "memory_only", str(error))
+        return MemoryStore(self._lost)
+
+    def _store_broken(self, error: OSError) -> None:
+        """The disk is full or gone: what it holds stays for the next process, memory takes over."""
+        self._journal.state("spool", "memory_only", str(error))
+        assert self._store is not None
+        self._store.close()
+        self._spool_directory = None
+        self._store = self._open_store()
+
+    def _idle(self) -> bool:
+        stored = self._store is None or not self._store.empty
+        return not self._queue and not self._busy and not self._urgent and not stored
+
+    def _lost(self, reason: str, events: int) -> None:
+        self._journal.count(f"events_{reason}", events)
+        self._journal.count("lost_unreported", events)
+        self._journal.state("loss", reason, f"{events} events")
+
+
+def _receipt(answer: Answer) -> Mapping[str, Any] | None:
+    """What the service says it accepted; None for anything else, like a sign-in page with 200."""
+    import json
+
+    if answer.status != 202:
+        return None
+    try:
+        receipt = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(receipt, dict) and isinstance(receipt.get("accepted"), int)
+    return receipt if known and isinstance(receipt.get("rejected", []), list) else None
+
+
+def _detail(answer: Answer) -> str:
+    return answer.body[:200].decode("utf-8", "replace")

@@ -1,0 +1,219 @@
+"""Units whose arm the pure function cannot give: merged identities and lost eligibility.
+
+A rollout's rules name, by its sha256, a side document with the salted 64-bit hashes of such units.
+A unit outside it is settled by the pure function. A unit inside it has a pin at the service: until
+that is known here (`Client.prefetch`, or after the first question about it) the answer is the pure
+function's arm with reason PIN_UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.assignment.choice import Choice, Pin, Reason
+from controller.assignment.digest import sha256
+from controller.assignment.evaluate import Evaluator
+from controller.assignment.hashing import keyed_hash
+from controller.assignment.ruleset import RolloutRules
+from controller.errors import Unavailable
+from controller.sdk.chance import ceiling, chance
+from controller.sdk.journal import Journal
+
+if TYPE_CHECKING:
+    from controller.sdk.transport import Transport
+
+EXCEPTIONS_PATH: Final = "/v1/ruleset/exceptions"
+ASSIGN_PATH: Final = "/v1/assign/batch"
+BATCH_UNITS: Final = 500
+MOST_WANTED: Final = 10_000
+MOST_LEARNED: Final = 100_000
+_BELOW_PIN: Final = frozenset(
+    {Reason.SPLIT, Reason.NOT_ENROLLED, Reason.NOT_ELIGIBLE, Reason.RETIRED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideDocument:
+    """The hashes, under `key`, of the units that have an exception in one rollout."""
+
+    key: str
+    hashes: frozenset[str]
+
+
+class PinBook:
+    """What is known about the exceptions of one slot's live allocation.
+
+    Parameters
+    ----------
+    want : callable
+        Told about a unit whose pin should be learned in the background.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, want: Callable[[PinBook, str], None], journal: Journal
+    ) -> None:
+        self._evaluator = evaluator
+        self._want = want
+        self._journal = journal
+        self._learned: dict[str, Pin | None] = {}
+        self._unknown: dict[int, Choice] = {}
+        self.document: SideDocument | None = None
+
+    @property
+    def slot(self) -> str:
+        """The slot."""
+        return self._evaluator.rules.slot
+
+    @property
+    def rollout(self) -> RolloutRules:
+        """The live rollout."""
+        rollout = self._evaluator.rollout
+        assert rollout is not None
+        return rollout
+
+    def evaluate(self, unit: str, attributes: Mapping[str, Any] | None) -> Choice:
+        """The pure function's answer, or the pin's where the unit has one."""
+        pure = self._evaluator.evaluate(unit, attributes)
+        if pure.reason not in _BELOW_PIN or not self.excepted(unit):
+            return pure
+        if unit in self._learned:
+            pin = self._learned[unit]
+            return pure if pin is None else self._evaluator.evaluate(unit, attributes, pin)
+        self._journal.count("pins_unknown")
+        self._want(self, unit)
+        unknown = self._unknown.get(id(pure))
+        if unknown is None:
+            unknown = self._unknown[id(pure)] = replace(pure, reason=Reason.PIN_UNKNOWN)
+        return unknown
+
+    def excepted(self, unit: str) -> bool:
+        """Whether the unit may have a pin; everybody may until the side document is here."""
+        document = self.document
+        if document is None:
+            return True
+        name = keyed_hash(document.key, self._evaluator.rules.unit_type, unit)
+        return name in document.hashes
+
+    def learn(self, unit: str, answer: Mapping[str, Any]) -> None:
+        """Take in the service's own answer about one unit."""
+        rollout = self.rollout
+        same = (answer.get("rollout"), answer.get("allocation")) == (rollout.id, rollout.allocation)
+        arm = answer.get("arm")
+        if len(self._learned) >= MOST_LEARNED:
+            self._learned.clear()
+        pinned = answer.get("reason") == Reason.PINNED and same and isinstance(arm, str)
+        # The service has just compared the pin's bucket with today's enrolment: 0 passes again.
+        self._learned[unit] = (
+            Pin(allocation=rollout.allocation, arm=str(arm), bucket=0) if pinned else None
+        )
+
+
+class PinFetcher:
+    """Fetches side documents and pins in a thread that lives only while there is work."""
+
+    def __init__(self, connect: Callable[[], Transport], journal: Journal) -> None:
+        self._connect = connect
+        self._journal = journal
+        self._lock = Lock()
+        self._wanted: deque[tuple[PinBook, str | None]] = deque(maxlen=MOST_WANTED)
+        self._asked: set[tuple[int, str | None]] = set()
+        self._working = False
+        self._stop = Event()
+
+    def want(self, book: PinBook, unit: str | None) -> None:
+        """Fetch one unit's pin (None: the side document) soon; once, however often it is asked."""
+        with self._lock:
+            name = (id(book), unit)
+            if name in self._asked:
+                return
+            self._asked.add(name)
+            self._wanted.append((book, unit))
+            if self._working:
+                return
+            self._working = True
+        Thread(target=self._work, name="controller-pins", daemon=True).start()
+
+    def prefetch(self, books: Iterable[PinBook], units: Iterable[str]) -> None:
+        """Learn about the units that may have a pin."""
+        listed = list(units)
+        for book in books:
+            for unit in listed:
+                if book.excepted(unit):
+                    self.want(book, unit)
+
+    def stop(self) -> None:
+        """Let the thread end after the request it waits for."""
+        self._stop.set()
+
+    def _work(self) -> None:
+        transport = self._connect()
+        failures = 0
+        try:
+            while not self._stop.is_set() and (batch := self._next()):
+                if self._fetch(transport, batch):
+                    failures = 0
+                    continue
+                failures += 1
+                for book, unit in batch:
+                    if unit is None:  # a unit is asked for again by its next evaluation
+                        self.want(book, None)
+                self._stop.wait(chance() * ceiling(failures))
+        finally:
+            transport.close()
+
+    def _next(self) -> list[tuple[PinBook, str | None]]:
+        with self._lock:
+            size = min(BATCH_UNITS, len(self._wanted))
+            batch = [self._wanted.popleft() for _ in range(size)]
+            for book, unit in batch:
+                self._asked.discard((id(book), unit))
+            self._working = bool(batch)
+            return batch
+
+    def _fetch(self, transport: Transport, batch: list[tuple[PinBook, str | None]]) -> bool:
+        """One round of requests; whether all of them were answered."""
+        try:
+            for book, unit in batch:
+                if unit is None:
+                    book.document = _side_document(transport, book.rollout)
+            units = [(book, unit) for book, unit in batch if unit is not None]
+            if units:
+                _learn(transport, units)
+            self._journal.state("pins", "ok", good=True)
+            return True
+        except Unavailable as error:
+            self._journal.state("pins", "unavailable", error.message)
+        except Exception as error:  # noqa: BLE001 - the thread's door
+            self._journal.count("errors")
+            self._journal.state("pins", type(error).__name__, str(error))
+        return False
+
+
+def _side_document(transport: Transport, rollout: RolloutRules) -> SideDocument:
+    """The document that the signed ruleset names by its sha256; anything else is refused."""
+    answer = transport.request("GET", f"{EXCEPTIONS_PATH}/{rollout.exceptions}")
+    if answer.status != 200:
+        raise Unavailable(f"side document: status {answer.status}")
+    if sha256(answer.body).hexdigest() != rollout.exceptions:
+        raise Unavailable("side document: its bytes are not those the ruleset names")
+    document = json.loads(answer.body)
+    return SideDocument(key=document["key"], hashes=frozenset(document["units"]))
+
+
+def _learn(transport: Transport, units: list[tuple[PinBook, str]]) -> None:
+    requests = [{"slot": book.slot, "unit": unit, "expose": False} for book, unit in units]
+    answer = transport.request(
+        "POST",
+        ASSIGN_PATH,
+        body=json.dumps({"requests": requests}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    if answer.status != 200:
+        raise Unavailable(f"pins: status {answer.status}")
+    for (book, unit), found in zip(units, json.loads(answer.body)["assignments"], strict=True):
+        book.learn(unit, found)

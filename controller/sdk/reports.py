@@ -1,0 +1,79 @@
+"""An event as the application states it, turned into one the service accepts, or a complaint.
+
+This runs in the delivery thread: the application only queues what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from controller.events.contracts import (
+    MAX_ATTRIBUTES,
+    MAX_ATTRIBUTES_BYTES,
+    MAX_ID_BYTES,
+    Rejection,
+    TimeRules,
+    validate,
+)
+from controller.events.times import format_unix
+
+# Whether a time is too old or from the future is the service's to say.
+_ANY_TIME: Final = TimeRules(
+    received_at=datetime(2100, 1, 1, tzinfo=UTC),
+    max_age=timedelta(days=200 * 365),
+    max_skew=timedelta(days=200 * 365),
+)
+_NUMBERS: Final = ("value", "score")
+
+
+def complete(event: dict[str, Any]) -> dict[str, Any] | str:
+    """The event's wire document, or a sentence saying why the service would refuse it.
+
+    Numbers of other libraries (numpy, Decimal) become floats, Unix times become text, and
+    attributes that an event cannot carry are left out: they never cost the event itself.
+    """
+    wire = dict(event)
+    try:
+        if not isinstance(wire["occurred_at"], str):
+            wire["occurred_at"] = format_unix(float(wire["occurred_at"]))
+        for name in _NUMBERS:
+            if name in wire:
+                wire[name] = float(wire[name])
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        return f"{wire['type']}: {error}"
+    if "attributes" in wire:
+        wire["attributes"] = fitting(wire["attributes"])
+    checked = validate(wire, 0, _ANY_TIME)
+    return f"{wire['type']}: {checked.detail}" if isinstance(checked, Rejection) else wire
+
+
+def fitting(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """The attributes an event can carry, first come first served within its limits."""
+    kept: dict[str, Any] = {}
+    size = 0
+    for name, value in attributes.items():
+        cost = _cost(name, value)
+        if cost is None or size + cost > MAX_ATTRIBUTES_BYTES or len(kept) == MAX_ATTRIBUTES:
+            continue
+        size += cost
+        kept[name] = value
+    return kept
+
+
+def _cost(name: object, value: object) -> int | None:
+    """Bytes an attribute takes; None for a name or value that cannot travel."""
+    if not isinstance(name, str) or not name.isprintable():
+        return None
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        text = "" if abs(value) <= 1e15 else None  # False for NaN too
+    else:
+        text = value if isinstance(value, str) else ("" if value in (None, True, False) else None)
+    if text is None or not name:
+        return None
+    try:
+        length = len(name.encode())
+        return length + len(text.encode()) if length <= MAX_ID_BYTES else None
+    except UnicodeEncodeError:
+        return None

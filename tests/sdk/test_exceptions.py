@@ -1,0 +1,164 @@
+"""Exceptions of the pure function: named by hash, learned in the background, counted until then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from controller.assignment.choice import Pin, Reason
+from controller.assignment.evaluate import evaluate
+from controller.assignment.hashing import PPM, keyed_hash
+from controller.assignment.ruleset import Ruleset
+from controller.sdk import Client
+from tests.sdk.conftest import MakeClient
+from tests.sdk.service import Handler, Service, wait_for
+from tests.unit.assignment.rulesets import rollout, ruleset, slot
+
+UNITS = [f"flight-{number}" for number in range(200)]
+PURE = ruleset(slot(rollout(enrolled_ppm=PPM)))
+MERGED = next(unit for unit in UNITS if evaluate(PURE, "alert", unit).arm == "champion")
+OTHER = next(unit for unit in UNITS if evaluate(PURE, "alert", unit).arm == "challenger")
+HASHES = [keyed_hash("k", "departure", unit) for unit in (MERGED, OTHER)]
+SIDE = json.dumps({"schema": 1, "key": "k", "units": HASHES}).encode()
+PIN = Pin(allocation=1, arm="challenger", bucket=17)
+
+
+def rules(enrolled_ppm: int = PPM, version: int = 7) -> Ruleset:
+    name = sha256(SIDE).hexdigest()
+    live = rollout(enrolled_ppm=enrolled_ppm, sticky="exceptions", exceptions=name)
+    return ruleset(slot(live), slot(slot="quiet", observe=None), version=version)
+
+
+class Pinned:
+    """The service's side: the document, and remote answers in which MERGED has a pin."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.side = SIDE
+        self.asked: list[str] = []
+        self.down = False
+        service.fault = self
+
+    def __call__(self, handler: Handler) -> bool:
+        if handler.path.startswith("/v1/ruleset/exceptions/"):
+            return handler.answer(503 if self.down else 200, self.side)
+        if handler.path != "/v1/assign/batch":
+            return False
+        if self.down:
+            return handler.answer(503, b"")
+        answers = []
+        for request in json.loads(handler.body)["requests"]:
+            assert request["expose"] is False
+            self.asked.append(request["unit"])
+            assert self.service.ruleset is not None
+            pin = PIN if request["unit"] == MERGED else None
+            choice = evaluate(self.service.ruleset, request["slot"], request["unit"], None, pin)
+            where = {"rollout": choice.rollout, "allocation": choice.allocation}
+            answers.append({"arm": choice.arm, "reason": choice.reason.value, **where})
+        return handler.answer(200, json.dumps({"assignments": answers}).encode())
+
+
+@pytest.fixture
+def pinned(service: Service) -> Pinned:
+    service.publish(rules())
+    return Pinned(service)
+
+
+@pytest.fixture
+def client(pinned: Pinned, make_client: MakeClient) -> Iterator[Client]:
+    with closing(make_client(pinned.service)) as made:
+        assert made.wait_until_ready()
+        yield made
+
+
+def settled(client: Client) -> bool:
+    return client.peek("alert", unit=UNITS[0]).reason is not Reason.PIN_UNKNOWN
+
+
+def test_outside_the_document_the_pure_function_is_final(client: Client, pinned: Pinned) -> None:
+    assert wait_for(lambda: settled(client))
+    pinned.asked.clear()
+    for unit in UNITS:
+        if unit not in {MERGED, OTHER}:
+            choice = client.peek("alert", unit=unit)
+            pure = evaluate(PURE, "alert", unit)
+            assert (choice.arm, choice.reason) == (pure.arm, Reason.SPLIT)
+    assert pinned.asked == []
+
+
+def test_an_excepted_unit_is_learned_after_its_first_answer(client: Client, pinned: Pinned) -> None:
+    assert wait_for(lambda: settled(client))
+    first = client.peek("alert", unit=MERGED)
+    assert (first.arm, first.reason, first.rollout) == ("champion", Reason.PIN_UNKNOWN, "r-1")
+    assert client.counts()["pins_unknown"] >= 1
+    assert wait_for(lambda: client.peek("alert", unit=MERGED).reason is Reason.PINNED)
+    assert client.peek("alert", unit=MERGED).arm == "challenger"
+
+
+def test_prefetch_learns_before_the_first_answer(client: Client, pinned: Pinned) -> None:
+    assert wait_for(lambda: settled(client))
+    before = len(pinned.asked)
+    client.prefetch(UNITS)
+    assert wait_for(lambda: len(pinned.asked) == before + 2)
+    assert sorted(pinned.asked[before:]) == sorted([MERGED, OTHER])
+    assert wait_for(lambda: client.peek("alert", unit=MERGED).reason is Reason.PINNED)
+    settled_by_service = client.peek("alert", unit=OTHER)
+    assert (settled_by_service.arm, settled_by_service.reason) == ("challenger", Reason.SPLIT)
+
+
+def test_exposures_say_what_was_known(client: Client, pinned: Pinned) -> None:
+    assert wait_for(lambda: settled(client))
+    client.assign("alert", unit=MERGED)
+    assert client.flush()
+    (event,) = pinned.service.events
+    assert (event["reason"], event["arm"]) == ("PIN_UNKNOWN", "champion")
+
+
+def test_a_ramp_down_reaches_learned_units_and_asks_again(client: Client, pinned: Pinned) -> None:
+    assert wait_for(lambda: settled(client))
+    assert wait_for(lambda: client.peek("alert", unit=MERGED).reason is Reason.PINNED)
+    pinned.service.publish(rules(enrolled_ppm=0, version=8))
+    assert wait_for(lambda: client.ruleset_version == 8)
+    assert wait_for(lambda: client.peek("alert", unit=MERGED).reason is Reason.NOT_ENROLLED)
+
+
+def test_without_its_document_every_split_is_uncertain_but_the_arm_stands(
+    pinned: Pinned, make_client: MakeClient
+) -> None:
+    pinned.down = True
+    client = make_client(pinned.service)
+    assert client.wait_until_ready()
+    assert wait_for(lambda: client.states().get("pins") == "unavailable")
+    for unit in UNITS[:20]:
+        choice = client.peek("alert", unit=unit)
+        assert (choice.arm, choice.reason) == (evaluate(PURE, "alert", unit).arm, "PIN_UNKNOWN")
+    assert client.peek("quiet", unit="1").reason is Reason.NO_ROLLOUT
+    pinned.down = False
+    assert wait_for(lambda: settled(client))
+
+
+@pytest.mark.parametrize("side", [b"", b"{}", SIDE + b" ", b'{"key": "k", "units": 5}'])
+def test_a_document_the_ruleset_does_not_name_is_refused(
+    side: bytes, pinned: Pinned, make_client: MakeClient
+) -> None:
+    pinned.side = side
+    client = make_client(pinned.service)
+    assert client.wait_until_ready()
+    assert wait_for(lambda: client.states().get("pins") == "unavailable")
+    assert not settled(client)
+
+
+def test_prefetch_without_exceptions_or_with_nonsense_does_nothing(
+    service: Service, make_client: MakeClient
+) -> None:
+    client = make_client(service)
+    assert client.wait_until_ready()
+    nonsense: Any = 5
+    for units in (UNITS, [], nonsense):
+        client.prefetch(units)
+    assert not [path for _, path in service.requests if "exceptions" in path or "assign" in path]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from controller.assignment.choice import Model
+from controller.sdk.shadow import Shadow
+from controller.sdk.testing import RecordingClient
+from tests.sdk.service import wait_for
+
+MODEL = Model(name="boost", version="2")
+CHAMPION = Model(name="logistic", version="1")
+
+
+@pytest.fixture
+def client() -> RecordingClient:
+    return RecordingClient({"alert": "champion"}, {"alert": {"champion": CHAMPION}})
+
+
+def test_the_champion_answers_and_both_are_reported(client: RecordingClient) -> None:
+    shadow = Shadow(
+        client, "alert", model=MODEL, score=lambda value: value,
+        champion=lambda x: x + 0.1, challenger=lambda x: x + 0.2,
+    )  # fmt: skip
+    assert shadow("4711", "a-1", 1.0) == 1.1
+    assert wait_for(lambda: shadow.counts() == {"done": 1})
+    predictions = {event["arm"]: event for event in client.events}
+    assert (predictions["champion"]["ref"], predictions["champion"]["score"]) == ("a-1", 1.1)
+    assert predictions["champion"]["model"] == "logistic@1"
+    challenger = predictions["challenger"]
+    assert (challenger["ref"], challenger["score"], challenger["model"]) == (
+        "a-1/challenger",
+        1.2,
+        "boost@2",
+    )
+    assert {event["type"] for event in client.events} == {"prediction"}
+
+
+def test_a_slow_challenger_never_delays_the_answer_and_counts_as_late(
+    client: RecordingClient,
+) -> None:
+    def late() -> str:
+        time.sleep(0.3)
+        return "late"
+
+    shadow = Shadow(
+        client, "alert", model=MODEL, timeout_seconds=0.05,
+        champion=lambda: "now", challenger=late,
+    )  # fmt: skip
+    started = time.perf_counter()
+    assert shadow("1", "a") == "now"
+    assert time.perf_counter() - started < 0.2
+    assert wait_for(lambda: shadow.counts() == {"late": 1})
+    assert [event["arm"] for event in client.events] == ["champion"]
+
+
+def test_a_failing_challenger_or_score_costs_nothing_else(client: RecordingClient) -> None:
+    def fail() -> float:
+        raise RuntimeError("no weather")
+
+    shadow = Shadow(client, "alert", model=MODEL, champion=lambda: 1.0, challenger=fail)
+    assert shadow("1", "a") == 1.0
+    assert wait_for(lambda: shadow.counts() == {"failed": 1})
+    unscored = Shadow(
+        client, "alert", model=MODEL, champion=lambda: 1.0, challenger=lambda: 2.0,
+        score=lambda value: value / 0,
+    )  # fmt: skip
+    assert unscored("1", "b") == 1.0
+    assert wait_for(lambda: unscored.counts() == {"done": 1, "scores_failed": 2})
+
+
+def test_the_champions_error_is_the_callers(client: RecordingClient) -> None:
+    def fail() -> float:
+        raise LookupError("no model")
+
+    shadow = Shadow(client, "alert", model=MODEL, champion=fail, challenger=lambda: 2.0)
+    with pytest.raises(LookupError, match="no model"):
+        shadow("1", "a")
+
+
+def test_at_most_so_many_challengers_work_at_once(client: RecordingClient) -> None:
+    gate = threading.Event()
+    running = [0]
+
+    def wait() -> int:
+        running[0] += 1
+        gate.wait(10)
+        return 0
+
+    shadow = Shadow(client, "alert", model=MODEL, most=3, champion=lambda: 0, challenger=wait)
+    for number in range(20):
+        assert shadow("1", f"a-{number}") == 0
+    assert running[0] <= 3
+    assert shadow.counts()["skipped"] == 17
+    gate.set()
+    assert wait_for(lambda: shadow.counts().get("done") == 3)
+    assert shadow("1", "later") == 0
+    assert wait_for(lambda: shadow.counts().get("done") == 4)
