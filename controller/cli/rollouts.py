@@ -1,0 +1,147 @@
+"""`controller rollout`: create, watch and move rollouts."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from controller.cli.client import ServiceClient, segment
+from controller.cli.definitions import read_document
+from controller.cli.exits import Exit
+from controller.cli.output import print_json, print_table
+from controller.cli.remote import Commands, add_noun, add_verb
+from controller.rollout.states import State, Verb
+
+COLUMNS = ("id", "slot", "state", "challenger", "enrolled", "verdict", "reason")
+
+
+def add(commands: Commands) -> None:
+    """Add the noun."""
+    verbs = add_noun(commands, "rollout", "attempts to replace a champion")
+    listed = add_verb(verbs, "list", "list rollouts, newest first", _list)
+    listed.add_argument("--slot")
+    listed.add_argument("--state")
+    add_verb(verbs, "show", "the status document", _show).add_argument("id")
+    watch = add_verb(verbs, "watch", "follow until it ends or needs a person", _watch)
+    watch.add_argument("id")
+    watch.add_argument("--timeout", type=float, default=86400.0, help="seconds")
+    create = add_verb(verbs, "create", "make a draft in a slot", _create)
+    create.add_argument("slot")
+    create.add_argument("--challenger", action="append", required=True, metavar="NAME@VERSION|FILE")
+    create.add_argument("--policy")
+    create.add_argument("--hypothesis", default="")
+    create.add_argument("--submit", action="store_true", help="freeze the plan and go on")
+    for verb in Verb:
+        parser = add_verb(verbs, verb.value, f"{verb.value} a rollout", _act)
+        parser.add_argument("id")
+        parser.add_argument("--note", default="")
+        parser.add_argument("--dry-run", action="store_true", help="say what would happen")
+
+
+def _list(client: ServiceClient, arguments: argparse.Namespace) -> int:
+    document = client.get("/v1/rollouts", slot=arguments.slot, state=arguments.state)
+    if arguments.json:
+        print_json(document)
+    else:
+        print_table(document["rollouts"], COLUMNS)
+    return Exit.OK
+
+
+def _show(client: ServiceClient, arguments: argparse.Namespace) -> int:
+    document = client.get(f"/v1/rollouts/{segment(arguments.id)}")
+    if arguments.json:
+        print_json(document)
+    else:
+        print(_headline(document))
+    return _outcome(document)
+
+
+def _watch(client: ServiceClient, arguments: argparse.Namespace) -> int:
+    until, after, said = time.monotonic() + arguments.timeout, None, ""
+    while True:
+        document = client.get(f"/v1/rollouts/{segment(arguments.id)}", watch=1, after=after)
+        headline = _headline(document)
+        if arguments.json:
+            print_json(document)
+        elif headline != said:
+            print(headline, flush=True)
+        said, after = headline, document["metadata"].get("seq")
+        code = _outcome(document)
+        if code != Exit.OK or State(document["status"]["state"]).terminal:
+            return code
+        if time.monotonic() > until:
+            print("controller: still running when the time was over", file=sys.stderr)
+            return 124
+
+
+def _create(client: ServiceClient, arguments: argparse.Namespace) -> int:
+    document, etag = client.call(
+        "POST",
+        "/v1/rollouts",
+        body={
+            "slot": arguments.slot,
+            "challengers": [_model(text) for text in arguments.challenger],
+            "hypothesis": arguments.hypothesis,
+        }
+        | ({"policy": arguments.policy} if arguments.policy else {}),
+    )
+    rollout = document["metadata"]["id"]
+    if arguments.submit:
+        document, _ = _verb(client, rollout, "submit", note="", if_match=etag)
+    print_json(document) if arguments.json else print(_headline(document))
+    return Exit.OK
+
+
+def _act(client: ServiceClient, arguments: argparse.Namespace) -> int:
+    verb = Verb(arguments.verb)
+    path = f"/v1/rollouts/{segment(arguments.id)}"
+    etag = client.call("GET", path)[1] if verb.raises_exposure else None
+    document, _ = _verb(
+        client, arguments.id, verb.value, note=arguments.note, if_match=etag, dry=arguments.dry_run
+    )
+    print_json(document) if arguments.json else print(_headline(document))
+    return Exit.OK
+
+
+def _verb(
+    client: ServiceClient,
+    rollout: str,
+    verb: str,
+    *,
+    note: str,
+    if_match: str | None,
+    dry: bool = False,
+) -> tuple[Any, str | None]:
+    return client.call(
+        "POST",
+        f"/v1/rollouts/{segment(rollout)}/actions/{verb}",
+        body={"note": note},
+        query={"dry_run": 1 if dry else None},
+        headers={"Idempotency-Key": secrets.token_hex(16)}
+        | ({"If-Match": if_match} if if_match else {}),
+    )
+
+
+def _model(text: str) -> dict[str, Any]:
+    name, at, version = text.rpartition("@")
+    if at and name and version and not Path(text).exists():
+        return {"name": name, "version": version}
+    return read_document(Path(text))
+
+
+def _headline(document: dict[str, Any]) -> str:
+    metadata, status = document["metadata"], document["status"]
+    return f"{metadata['id']}  {status['state']}  {status['sentence']}"
+
+
+def _outcome(document: dict[str, Any]) -> Exit:
+    status = document["status"]
+    if status["state"] in (State.ROLLED_BACK, State.ROLLING_BACK):
+        return Exit.ROLLED_BACK
+    if any(approval.get("state") == "open" for approval in status.get("approvals", [])):
+        return Exit.NEEDS_APPROVAL
+    return Exit.HELD if status.get("paused") else Exit.OK
