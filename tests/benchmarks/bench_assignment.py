@@ -1,0 +1,148 @@
+"""What one assignment costs: ``python -m tests.benchmarks.bench_assignment [--json]``.
+
+Every line is CPU time of this process, best of several repetitions, and stands beside a bare
+SHA-256 of the same message in the same run, so that the ratio means something on any machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from controller.assignment.choice import Model
+from controller.assignment.hashing import PPM, prefix
+from controller.assignment.ruleset import RolloutRules, Ruleset, Share, SlotRules
+from controller.assignment.runs import build_runs
+from controller.sdk import Client
+
+SLOTS = 100
+UNITS = [f"customer-{number:08d}" for number in range(2000)]
+ATTRIBUTES = {"country": "GB", "plan": "free"}
+MODELS = {arm: Model(name="m", version=arm) for arm in ("champion", "challenger", "challenger-2")}
+TREE = {"attribute": "country", "op": "in", "value": ["US", "GB", "DE"]}
+MEMORY = (
+    "\nlines = open('/proc/self/status').read().split('VmRSS:')[1]\n"
+    "print(int(lines.split()[0]) / 1024)\n"
+)
+COLD = (
+    "import time; wall, cpu = time.perf_counter(), time.process_time()\n"
+    "from controller.sdk import Client\n"
+    "client = Client()\n"
+    "client.assign('slot-1', unit='customer-1')\n"
+    "print((time.perf_counter() - wall) * 1000)\n"
+    "print((time.process_time() - cpu) * 1000)\n" + MEMORY
+)
+
+
+def ruleset() -> Ruleset:
+    """A hundred slots with three arms 80/10/10; the even ones also have a condition."""
+    slots = {}
+    for number in range(SLOTS):
+        rollout = RolloutRules(
+            id=f"r-{number}",
+            attempt=1,
+            allocation=1,
+            salt=f"{number:016x}",
+            enrolled_ppm=PPM,
+            runs=build_runs({"champion": 0.8, "challenger": 0.1, "challenger-2": 0.1}),
+            arms=MODELS,
+            eligible=TREE if number % 2 == 0 else None,
+        )
+        slots[f"slot-{number}"] = SlotRules(
+            slot=f"slot-{number}",
+            unit_type="customer",
+            champion=MODELS["champion"],
+            observe=Share(salt="rest", ppm=50_000),
+            rollout=rollout,
+        )
+    return Ruleset(project="default", deployment="bench", version=1, slots=slots)
+
+
+def nanoseconds(work: Callable[[str], object], repetitions: int = 40) -> float:
+    """CPU nanoseconds a call, best repetition over all units."""
+    best = float("inf")
+    for _ in range(repetitions):
+        started = time.process_time_ns()
+        for unit in UNITS:
+            work(unit)
+        best = min(best, time.process_time_ns() - started)
+    return best / len(UNITS)
+
+
+def p99_microseconds(work: Callable[[str], object]) -> float:
+    """Wall time that 99 of 100 single calls stay under; a shared machine's noise included."""
+    times = []
+    for unit in UNITS * 10:
+        started = time.perf_counter_ns()
+        work(unit)
+        times.append(time.perf_counter_ns() - started)
+    return sorted(times)[int(0.99 * len(times))] / 1000
+
+
+def measure() -> dict[str, Any]:
+    """Every number by name."""
+    client = Client(bootstrap=ruleset().document())
+    start = prefix("0" * 16, "customer")
+    for unit in UNITS:
+        client.assign("slot-1", unit)
+        client.assign("slot-2", unit, ATTRIBUTES)
+    bare = nanoseconds(lambda unit: sha256(start + unit.encode()).digest())
+    plain = nanoseconds(lambda unit: client.assign("slot-1", unit))
+    full = nanoseconds(lambda unit: client.assign("slot-2", unit, attributes=ATTRIBUTES))
+    peek = nanoseconds(lambda unit: client.peek("slot-1", unit), 10)
+    cold, cold_cpu, memory = zip(*(run(COLD) for _ in range(5)), strict=True)
+    (bare_memory,) = run(MEMORY)
+    return {
+        "bare_sha256_ns": round(bare),
+        "assign_ns": round(plain),
+        "assign_with_condition_ns": round(full),
+        "peek_ns": round(peek),
+        "assign_p99_us": round(p99_microseconds(lambda unit: client.assign("slot-1", unit)), 2),
+        "ratio_to_bare_sha256": round(full / bare, 2),
+        "cold_start_ms": round(min(cold), 1),
+        "cold_start_cpu_ms": round(min(cold_cpu), 1),
+        "memory_mb": round(min(memory) - bare_memory, 1),
+        "bulk_units_per_second": round(bulk()),
+    }
+
+
+def run(code: str) -> tuple[float, ...]:
+    """The numbers a fresh process prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return tuple(float(line) for line in done.stdout.split())
+
+
+def bulk() -> float:
+    """Units a second of the numpy path."""
+    from controller.sdk.bulk import assign_array
+
+    rules, units = ruleset(), [f"customer-{number:08d}" for number in range(300_000)]
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        assign_array(rules, "slot-1", units)
+        best = min(best, time.process_time() - started)
+    return len(units) / best
+
+
+def main() -> None:
+    """Print the numbers; exit 1 where a target of the design is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    numbers = measure()
+    if parser.parse_args().json:
+        print(json.dumps(numbers, indent=2))
+    else:
+        for name, number in numbers.items():
+            print(f"{name:28} {number}")
+    sys.exit(0 if numbers["assign_with_condition_ns"] <= 1500 else 1)
+
+
+if __name__ == "__main__":
+    main()
