@@ -117,13 +117,6 @@ class Fold:
         return self._folded(before) if before else None
 
 
-def contribution(
-    metric: Metric, exposed_us: int, outcomes: Sequence[Happened], *, cap: float | None = None
-) -> Contribution:
-    """What one complete unit says about one metric; see `Fold`."""
-    return Fold(metric)(exposed_us, outcomes, cap=cap)
-
-
 def standing(outcomes: Sequence[Happened]) -> list[Happened]:
     """Outcomes that have not been replaced, in order of (occurred_us, event_id).
 

@@ -158,7 +158,8 @@ class Statistics:
         Units whose window is still open: shown, not tested.
     freshness : mapping metric -> Freshness
     excluded : mapping of reason -> int
-        `arm_mismatch`, `double_exposure`, `erased`, `retired`: counted, not analysed.
+        `arm_mismatch`, `double_exposure`, `repeat_exposure`, `erased`, `retired`: counted, not
+        analysed.
     """
 
     watermark: str

@@ -120,7 +120,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OecRules:
-    """How the OEC is tested. `alpha` is two-sided, `horizon` counts analysed units of all arms."""
+    """How the OEC is tested. `alpha` is two-sided, `horizon` counts analysed units of all arms.
+
+    `gamma` shapes Hwang-Shih-DeCani spending; what a policy leaves out is -3 with futility, -2
+    without (docs/decisions/0017-gamma-follows-futility.md).
+    """
 
     mode: Mode = Mode.PLANNED
     alpha: float = 0.05
@@ -129,7 +133,7 @@ class OecRules:
     first_look: float = 0.05
     futility: Futility = Futility.NON_BINDING
     spending: Spending = Spending.HSD
-    gamma: float = -2.0
+    gamma: float = -3.0
     on_no_difference: OnNoDifference = OnNoDifference.KEEP_CHAMPION
 
 

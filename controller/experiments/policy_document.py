@@ -28,6 +28,8 @@ from controller.experiments.policies import (
     Sticky,
 )
 
+USUAL_GAMMA = {Futility.NON_BINDING: -3.0, Futility.NONE: -2.0}
+
 
 def read_policy(document: Any, *, name: str | None = None, where: str = "policy") -> Policy:
     """A policy from its JSON or YAML form; see `Policy.from_document`."""
@@ -90,15 +92,16 @@ def _ramp(fields: Fields) -> tuple[Stage, ...]:
 
 
 def _oec(fields: Fields) -> OecRules:
+    futility = fields.choice("futility", Futility, Futility.NON_BINDING)
     rules = OecRules(
         mode=fields.choice("mode", Mode, Mode.PLANNED),
         alpha=fields.number("alpha", 0.05, above=0, most=0.5),
         power=fields.number("power", 0.9, least=0.5, most=0.999),
         horizon=fields.integer("horizon", least=100) if fields.has("horizon") else None,
         first_look=fields.share("first_look", 0.05),
-        futility=fields.choice("futility", Futility, Futility.NON_BINDING),
+        futility=futility,
         spending=fields.choice("spending", Spending, Spending.HSD),
-        gamma=fields.number("gamma", -2.0, least=-40, most=40),
+        gamma=fields.number("gamma", USUAL_GAMMA[futility], least=-40, most=40),
         on_no_difference=fields.choice(
             "on_no_difference", OnNoDifference, OnNoDifference.KEEP_CHAMPION
         ),

@@ -48,7 +48,7 @@ def add_operator(
     NotPermitted
         If the actor is no administrator.
     """
-    actor.require(Role.ADMIN)
+    _require_administrator(actor)
     check_key(name, "name")
     hashed = None if password is None else hash_password(password, name=name)
     with store.writing() as work:
@@ -83,7 +83,7 @@ def change_operator(
     Conflict
         If no active administrator would remain.
     """
-    actor.require(Role.ADMIN)
+    _require_administrator(actor)
     with store.writing() as work:
         before = _operator(work, name)
         after = replace(
@@ -119,7 +119,7 @@ def set_password(store: Store, name: str, password: str, *, actor: Actor) -> Non
         Unless it is the operator's own, or the actor an administrator.
     """
     if not (actor.is_person and actor.name == name):
-        actor.require(Role.ADMIN)
+        _require_administrator(actor)
     hashed = hash_password(password, name=name)
     with store.writing() as work:
         operator = replace(_operator(work, name), password_hash=hashed)
@@ -144,6 +144,13 @@ def verify_password(store: Store, name: str, password: str) -> Operator:
     raise Unauthenticated(WRONG)
 
 
+def _require_administrator(actor: Actor) -> None:
+    """A person or the service itself: a key that could make people could vote as them."""
+    if actor.kind == "key":
+        raise NotPermitted("Only a person may do this: use an operator's token.")
+    actor.require(Role.ADMIN)
+
+
 # ---------------------------------------------------------------- links and tokens
 
 
@@ -154,7 +161,7 @@ def make_link(
 
     The console takes it at `/link/SECRET`.
     """
-    actor.require(Role.ADMIN)
+    _require_administrator(actor)
     secret = new_secret("")
     with store.writing() as work:
         operator = _operator(work, name)
@@ -207,7 +214,7 @@ def make_token(store: Store, name: str, *, actor: Actor) -> str:
 def revoke_tokens(store: Store, name: str, *, actor: Actor) -> None:
     """End every token of an operator."""
     if not (actor.is_person and actor.name == name):
-        actor.require(Role.ADMIN)
+        _require_administrator(actor)
     with store.writing() as work:
         operator = _operator(work, name)
         work.people.end_tokens(name)

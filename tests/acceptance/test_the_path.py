@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -89,9 +91,6 @@ def story(service: Running) -> Story:
 
 def _token_by_link(service: Running, name: str, secret: str) -> str:
     """Choose a password by the sign-in link, as a browser does, then make a token by the API."""
-    import http.client
-    from urllib.parse import urlencode
-
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     password = f"the very own password of {name}"
     form = urlencode({"password": password, "again": password})
@@ -252,8 +251,6 @@ def test_every_step_is_written_down_and_proven(story: Story) -> None:
 def test_the_log_is_followed_from_where_it_broke_off(story: Story) -> None:
     path = f"/v1/rollouts/{story.rollout}"
     after = story.ask("GET", f"{path}/decisions", "carl").json["decisions"][-3]["seq"]
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", story.service.port, timeout=30)
     connection.request(
         "GET",

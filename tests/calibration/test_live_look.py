@@ -30,7 +30,7 @@ from tests.calibration.written_out import claims
 
 pytestmark = pytest.mark.calibration
 
-RUNS = 40
+RUNS = 20
 LEVELS = {"better": 0.025, "any_claim": 0.05, "not_worse": 0.025, "harm": 0.01, "srm": 0.001}
 
 

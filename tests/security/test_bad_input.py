@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -265,8 +266,6 @@ def test_addresses(web: Web, method: str, path: str, status: int, code: str) -> 
 
 
 def raw_address(path: str) -> dict[str, str]:
-    from urllib.parse import unquote_to_bytes
-
     where, _, query = path.partition("?")
     return {
         "RAW_URI": path,

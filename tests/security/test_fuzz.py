@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.flow.actors import Role, Scope
 from controller.service.http.router import Route
+from tests.security.test_bad_input import raw_address
 from tests.web import METRIC, SLOT, Web
 
 RUNS = settings(
@@ -161,8 +162,6 @@ def test_any_bytes_as_a_body(web: Web, description: Any, raw: bytes) -> None:
 @given(path=st.text(max_size=60), query=st.text(max_size=40))
 def test_any_address(web: Web, path: str, query: str) -> None:
     raw = "/" + quote(path, safe="/%;=.~", encoding="utf-8", errors="surrogatepass")
-    from tests.security.test_bad_input import raw_address
-
     address = raw_address(f"{raw}?{quote(query, safe='&=;', errors='surrogatepass')}")
     answer = web.call("GET", "/", web.keys[Scope.ADMIN], environ_overrides=address)
     assert answer.status_code < 500, (path, query)

@@ -296,6 +296,13 @@ def test_units_of_a_slot_at_rest_give_the_baseline(world: World) -> None:
     ]
     events += [world.outcome(unit, ago(99), value=float(n % 2)) for n, unit in enumerate(units)]
     world.run(events)
+    again = {"rollout": None, "allocation": None, "arm": "champion", "reason": "NO_ROLLOUT"}
+    world.run(
+        [
+            world.exposure(units[0], ago(40), event_id="later", **again),
+            world.exposure(units[1], ago(105), event_id="earlier", **again),
+        ]
+    )
     world.watermark_rises()
     observed = baseline(world, COST)
     assert observed is not None

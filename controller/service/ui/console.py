@@ -99,20 +99,19 @@ class Console:
             project=call.project,
             **context,
         )
-        return Answer(status=status, body=body, media=HTML)
+        headers: dict[str, str] = {}
+        if call.request.method == "GET" and not call.request.query_string:
+            body = _zipped(call, body, headers)
+        return Answer(status=status, body=body, media=HTML, headers=headers)
 
     def fragment(self, call: Call, template: str, **context: Any) -> Answer:
         """The part of a page that is replaced while it is open; unchanged parts cost a 304."""
         body = self.render(template, **context)
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": PRIVATE, "Vary": "Cookie, Accept-Encoding"}
+        headers = {"ETag": tag, "Cache-Control": PRIVATE}
         if call.request.headers.get("If-None-Match") == tag:
             return Answer(status=304, media=HTML, headers=headers)
-        if accepts_gzip(call):
-            # No secret stands in a fragment, so its size tells nothing; pages stay plain.
-            body = gzip.compress(body, 5, mtime=0)
-            headers["Content-Encoding"] = "gzip"
-        return Answer(body=body, media=HTML, headers=headers)
+        return Answer(body=_zipped(call, body, headers), media=HTML, headers=headers)
 
     def plain_page(self, template: str, *, status: int = 200, **context: Any) -> Answer:
         """A page for anybody: sign-in, links, refusals."""
@@ -189,6 +188,19 @@ def may(call: Call, *roles: Role) -> bool:
 def trusted(markup: str) -> Markup:
     """Markup made by this console's own drawing code."""
     return Markup(markup)  # noqa: S704
+
+
+def _zipped(call: Call, body: bytes, headers: dict[str, str]) -> bytes:
+    """The body, compressed where the browser takes it.
+
+    A page with a secret (its CSRF token) is compressed only where nothing that somebody else could
+    have chosen stands beside it: guessing a secret by sizes needs such text.
+    """
+    headers["Vary"] = "Cookie, Accept-Encoding"
+    if not accepts_gzip(call):
+        return body
+    headers["Content-Encoding"] = "gzip"
+    return gzip.compress(body, 5, mtime=0)
 
 
 def _retry(problem: Problem) -> dict[str, str]:

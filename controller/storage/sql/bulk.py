@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -32,6 +32,9 @@ from sqlalchemy.types import Text, TypeDecorator, TypeEngine
 Row = tuple[Any, ...]
 
 
+SKIP: Final = " on conflict do nothing"
+
+
 def json_text(document: Any) -> str:
     """A document as a `Json` column keeps it."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -48,20 +51,18 @@ def among(connection: Connection, column: Any, values: Iterable[str]) -> ColumnE
     return equal
 
 
-def insert(
-    connection: Connection, table: Table, rows: Sequence[Row], *, skip: bool = False
-) -> None:
-    """Insert whole rows, in table order; `skip` leaves out those whose key is taken."""
+def insert(connection: Connection, table: Table, rows: Sequence[Row], *, tail: str = "") -> None:
+    """Insert whole rows, in table order; `tail` says what becomes of those whose key is taken."""
     if not rows:
         return
     names = ", ".join(column.name for column in table.columns)
-    tail = " on conflict do nothing" if skip else ""
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(table.columns))
         statement = f"insert into {table.name} ({names}) values ({marks}){tail}"
         connection.exec_driver_sql(statement, list(rows))
         return
-    statement = f"insert into {table.name} ({names}) select * from {_unnest(table.columns)}{tail}"
+    values = f"select * from {_unnest(table.columns)} where true"
+    statement = f"insert into {table.name} ({names}) {values}{tail}"
     connection.exec_driver_sql(statement, _arrays(rows))
 
 

@@ -41,7 +41,7 @@ class SqlProblems:
                 )
                 for problem in problems
             ],
-            skip=True,
+            tail=bulk.SKIP,
         )
         bulk.insert(
             self._connection,
@@ -60,7 +60,7 @@ class SqlProblems:
                 )
                 for letter in letters
             ],
-            skip=True,
+            tail=bulk.SKIP,
         )
 
     def list(self, project: str, *, before: str = "", most: int = 100) -> Sequence[Problem]:

@@ -129,19 +129,13 @@ class SqlUnits:
 
     def observe(self, project: str, slot: str, exposed: Mapping[str, int]) -> None:
         """Remember when units met the champion of a slot at rest; the earliest stays."""
-        rows = [(project, slot, unit, exposed_us) for unit, exposed_us in sorted(exposed.items())]
-        taken = bulk.insert_new(self._connection, OBSERVED, rows, OBSERVED.c.unit)
-        for unit in sorted(taken):
-            self._connection.execute(
-                update(OBSERVED)
-                .where(
-                    OBSERVED.c.project == project,
-                    OBSERVED.c.slot == slot,
-                    OBSERVED.c.unit == unit,
-                    OBSERVED.c.exposed_us > exposed[unit],
-                )
-                .values(exposed_us=exposed[unit])
-            )
+        bulk.insert(
+            self._connection,
+            OBSERVED,
+            [(project, slot, unit, exposed_us) for unit, exposed_us in sorted(exposed.items())],
+            tail=" on conflict (project, slot, unit) do update set exposed_us = excluded.exposed_us"
+            " where excluded.exposed_us < observed_units.exposed_us",
+        )
 
     def _read(
         self, target: Target, series: int, units: Sequence[str]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.aggregation.attribution import Fold, Happened, contribution, standing
+from controller.aggregation.attribution import Fold, Happened, standing
 from controller.aggregation.sums import MISSING, Contribution
 from controller.experiments.metrics import Closes, Metric, MetricType, ZeroMeans
 from tests import worlds
@@ -17,6 +17,12 @@ EXPOSED = 1_000_000 * SECOND
 
 def metric(**changes: Any) -> Metric:
     return worlds.metric("spend", **{"type": MetricType.MEAN, "window_seconds": 100.0} | changes)
+
+
+def contribution(
+    metric: Metric, exposed_us: int, outcomes: list[Happened], cap: float | None = None
+) -> Contribution:
+    return Fold(metric)(exposed_us, outcomes, cap=cap)
 
 
 def at(

@@ -7,7 +7,7 @@ from controller.errors import InvalidInput
 from controller.experiments.metrics import Metric, ZeroMeans
 from controller.experiments.models import Model
 from controller.experiments.plans import Plan, challenger_names
-from controller.experiments.policies import Policy
+from controller.experiments.policies import OecRules, Policy
 from controller.experiments.slots import Slot
 
 METRIC = {"type": "mean", "direction": "decrease", "outcome": "cost", "window_seconds": 60}
@@ -145,6 +145,15 @@ def test_a_policy_survives_its_document_and_its_name_is_its_content() -> None:
     assert one.guardrail_rules("errors").alpha == 0.02
     assert one.guardrail_rules("latency").alpha == 0.02
     assert Policy.from_document({**one.document(), "version": 9}).sha256 == one.sha256
+
+
+def test_the_spending_shape_follows_futility_unless_the_policy_says_otherwise() -> None:
+    def gamma(**oec: Any) -> float:
+        return Policy.from_document({**POLICY, "oec": oec}, name="p").oec.gamma
+
+    assert gamma() == OecRules().gamma == -3.0
+    assert gamma(futility="none") == -2.0
+    assert gamma(futility="none", gamma=-4) == -4.0
 
 
 def test_a_promotion_always_has_a_gate_of_two_people() -> None:

@@ -63,6 +63,25 @@ def test_names_are_unique(store: SqlStore) -> None:
         people.add_operator(store, "root", [], actor=ADMIN)
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store, key: people.add_operator(store, "evil", [Role.APPROVER], actor=key),
+        lambda store, key: people.change_operator(store, "root", actor=key, active=False),
+        lambda store, key: people.make_link(store, "root", actor=key),
+        lambda store, key: people.set_password(store, "root", GOOD, actor=key),
+        lambda store, key: people.revoke_tokens(store, "root", actor=key),
+    ],
+)
+def test_no_key_makes_or_becomes_a_person(
+    store: SqlStore, act: Callable[[SqlStore, Actor], Any]
+) -> None:
+    """Keys cannot vote and end at their project; people do both, in every project."""
+    key = Actor(name="key:k", kind="key", scopes=frozenset({Scope.ADMIN}), method="key")
+    with pytest.raises(NotPermitted, match="Only a person"):
+        act(store, key)
+
+
 def test_a_link_is_used_once(store: SqlStore) -> None:
     people.add_operator(store, "mary", [Role.VIEWER], actor=ADMIN)
     secret, _ = people.make_link(store, "mary", actor=ADMIN)

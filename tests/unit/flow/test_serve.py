@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -93,8 +94,6 @@ def test_a_project_without_a_ruleset_is_not_found(world: World) -> None:
 
 
 def test_the_newest_in_sql_is_served_with_its_digest_and_packed(world: World) -> None:
-    import gzip
-
     world.publish(10)
     world.publish(11)
     served = world.rulesets.fresh("p")

@@ -210,6 +210,17 @@ def test_a_live_part_costs_nothing_while_nothing_changes(omar: Browser) -> None:
     assert (second.status_code, second.data) == (304, b"")
 
 
+def test_a_token_is_never_compressed_beside_what_others_may_choose(omar: Browser) -> None:
+    zipped = omar.client.get("/audit", headers={"Accept-Encoding": "gzip"})
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert b"csrf_token" in gzip.decompress(zipped.data)
+    for path in ("/?find=guess", "/audit?object=guess", "/setup?slot=guess"):
+        plain = omar.client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert "Content-Encoding" not in plain.headers, path
+    address = f"/rollouts/{waiting(omar.world)}/actions/unknown"
+    assert "Content-Encoding" not in omar.client.get(address).headers
+
+
 def test_a_page_has_one_heading_landmarks_and_no_inline_code(omar: Browser) -> None:
     for path in every_page(omar):
         page = omar.get(path)
