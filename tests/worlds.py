@@ -69,7 +69,7 @@ def plan(
         policy=Policy(
             name="plain",
             ramp=(Stage(enrolled=1.0),),
-            oec=rules or OecRules(futility=Futility.NONE),
+            oec=rules or OecRules(futility=Futility.NONE, gamma=-2.0),
             guardrails=guardrail_rules or GuardrailRules(),
             **policy,
         ),

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from controller.aggregation.statistics import Statistics
 from controller.analysis.memory import settled
 from controller.analysis.report import SrmReport
-from controller.experiments.metrics import Metric, Observed, ZeroMeans
-from controller.experiments.plans import Plan
+from controller.experiments.metrics import Direction, Metric, Observed, ZeroMeans
+from controller.experiments.plans import CHAMPION, Plan
 from controller.stats.mixture import e_from_log, p_from_log_e
 from controller.stats.results import Inconclusive
 from controller.stats.srm import EpochCounts, sample_ratio
+
+SILENT_UNITS = 25
+COMMON_SHARE = 0.2
 
 
 def sample_ratio_report(
@@ -77,7 +80,31 @@ def why_unknown(
         return "stale"
     if missing_log_e_max is not None and p_from_log_e(missing_log_e_max) <= plan.policy.srm_alpha:
         return "missing_differs"
-    return None
+    return "arm_silent" if _is_silent(statistics, plan, metric) else None
+
+
+def _is_silent(statistics: Statistics, plan: Plan, metric: Metric) -> bool:
+    """Whether an arm has lost its outcomes to the challenger's advantage; no outcome means zero.
+
+    In one epoch, an arm's units show nothing but zeros although, at the rate of the busiest arm, at
+    least 25 of them would not (probability below e^-25 where the rates are equal). Only where a
+    fifth of that arm's units has a value: a rare error may really have been cured. Silence that
+    speaks against the challenger is left to speak: going back is always safe.
+    """
+    if metric.zero_means is not ZeroMeans.ZERO:
+        return False
+    suspects = plan.challengers if metric.direction is Direction.DECREASE else (CHAMPION,)
+    for epoch in statistics.epochs:
+        cells = {
+            arm: cell
+            for arm in plan.arms
+            if (cell := statistics.moments.get((metric.key, epoch.number, arm))) and cell.n > 0
+        }
+        rate = max((cell.nonzero / cell.n for cell in cells.values()), default=0.0)
+        quiet = [cells[arm] for arm in suspects if arm in cells and cells[arm].nonzero == 0]
+        if rate >= COMMON_SHARE and any(rate * cell.n >= SILENT_UNITS for cell in quiet):
+            return True
+    return False
 
 
 def is_selected(plan: Plan, metric: Metric) -> bool:

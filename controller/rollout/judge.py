@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.analysis.report import LookReport
+from controller.analysis.report import LookReport, MetricReport
 from controller.experiments.plans import Plan
 from controller.experiments.policies import HarmAction
 from controller.rollout.judgement import Clause, Facts, Judgement, Recommendation, Result
@@ -220,14 +220,17 @@ def _freshness(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
                 else "outcomes arrive again, in both arms alike",
             ),
             verdict=Verdict.UNKNOWN,
-            reason=_why_not_fresh(age, most),
+            reason=_why_not_fresh(metric, most),
         )
 
 
-def _why_not_fresh(age_seconds: float | None, most: float) -> str:
-    if age_seconds is None:
+def _why_not_fresh(metric: MetricReport | None, most: float) -> str:
+    if metric is None or metric.age_seconds is None:
         return "no_data"
-    return "stale" if age_seconds > most else "missing_differs"
+    if metric.age_seconds > most:
+        return "stale"
+    said = {comparison.reason for comparison in metric.comparisons}
+    return "arm_silent" if "arm_silent" in said else "missing_differs"
 
 
 def _exposed(report: LookReport, epoch: int) -> int:

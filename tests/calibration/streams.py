@@ -115,7 +115,10 @@ def plan_for(world: World, *, margin: float, futility: bool = False) -> Plan:
         horizon=world.horizon,
         oec=metric("value", type=MetricType.MEAN),
         guardrails={"cost": (watched, Guardrail(metric="cost", margin=margin))},
-        rules=OecRules(futility=Futility.NON_BINDING if futility else Futility.NONE),
+        rules=OecRules(
+            futility=Futility.NON_BINDING if futility else Futility.NONE,
+            gamma=-3.0 if futility else -2.0,
+        ),
         weights={"champion": 1.0 - share, "challenger": share},
     )
 

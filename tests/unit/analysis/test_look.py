@@ -146,7 +146,7 @@ def test_after_the_horizon_nothing_can_cross_any_more() -> None:
 
 
 def test_futility_ends_a_test_that_can_show_neither() -> None:
-    rules = OecRules(futility=Futility.NON_BINDING)
+    rules = OecRules(futility=Futility.NON_BINDING, gamma=-2.0)
     reports = walk(plan(rules=rules), *(counts(n, 0.1, 0.1) for n in (1000, 2000, 3000, 4000)))
     assert verdict(reports[0])[0] is MetricVerdict.INCONCLUSIVE
     assert verdict(reports[-1]) == (MetricVerdict.NO_DIFFERENCE, "futile")
@@ -155,7 +155,7 @@ def test_futility_ends_a_test_that_can_show_neither() -> None:
 
 
 def test_futility_waits_while_worse_may_still_be_shown() -> None:
-    rules = OecRules(futility=Futility.NON_BINDING)
+    rules = OecRules(futility=Futility.NON_BINDING, gamma=-2.0)
     worse = walk(plan(rules=rules), *(counts(n, 0.11, 0.09) for n in (1000, 1500, 2000, 3000)))
     verdicts = [verdict(report)[0] for report in worse]
     assert MetricVerdict.NO_DIFFERENCE not in verdicts
@@ -163,7 +163,7 @@ def test_futility_waits_while_worse_may_still_be_shown() -> None:
 
 
 def test_futility_leaves_the_efficacy_bounds_alone() -> None:
-    rules = OecRules(futility=Futility.NON_BINDING)
+    rules = OecRules(futility=Futility.NON_BINDING, gamma=-2.0)
     snapshots = [counts(n, 0.1, 0.104) for n in (500, 1000, 1500)]
     binding = [claim(report).bound for report in walk(plan(rules=rules), *snapshots)]
     without = [claim(report).bound for report in walk(plan(), *snapshots)]
@@ -396,6 +396,37 @@ def test_values_that_are_missing_unevenly_make_the_metric_unknown() -> None:
     assert verdict(walk(chosen, statistics(even))[0])[0] is MetricVerdict.BETTER
 
 
+def test_an_arm_that_lost_its_outcomes_never_wins_by_its_silence() -> None:
+    """Zeros for want of a pipeline look like a perfect score where less is better."""
+    less_is_better = plan(oec=metric(direction=Direction.DECREASE))
+    silent = statistics(
+        {
+            ("conversion", 0, "champion"): binary(2000, 900),
+            ("conversion", 0, "challenger"): binary(2000, 0),
+        }
+    )
+    report = walk(less_is_better, silent)[0]
+    assert verdict(report) == (MetricVerdict.UNKNOWN, "arm_silent")
+    assert claim(report).look == 0
+    cured = statistics(
+        {
+            ("conversion", 0, "champion"): binary(2000, 300),
+            ("conversion", 0, "challenger"): binary(2000, 0),
+        }
+    )
+    assert verdict(walk(less_is_better, cured)[0])[0] is MetricVerdict.BETTER
+
+
+def test_silence_that_speaks_against_the_challenger_is_heard() -> None:
+    lost = statistics(
+        {
+            ("conversion", 0, "champion"): binary(2000, 900),
+            ("conversion", 0, "challenger"): binary(2000, 0),
+        }
+    )
+    assert verdict(walk(plan(), lost)[0]) == (MetricVerdict.WORSE, "boundary_crossed")
+
+
 NOTHING = Moments()
 DEGENERATE: dict[str, tuple[Moments, Moments, MetricVerdict, str]] = {
     "nothing": (NOTHING, NOTHING, MetricVerdict.UNKNOWN, "no_data"),
@@ -405,7 +436,7 @@ DEGENERATE: dict[str, tuple[Moments, Moments, MetricVerdict, str]] = {
     "all one": (binary(900, 900), binary(900, 900), MetricVerdict.INCONCLUSIVE, "zero_variance"),
     "one unit each": (binary(1, 0), binary(1, 1), MetricVerdict.INCONCLUSIVE, "too_few_units"),
     "one beside many": (binary(900, 9), binary(1, 1), MetricVerdict.INCONCLUSIVE, "too_few_units"),
-    "separated": (binary(900, 0), binary(900, 900), MetricVerdict.BETTER, "boundary_crossed"),
+    "separated": (binary(900, 0), binary(900, 900), MetricVerdict.UNKNOWN, "arm_silent"),
     "overflow": (
         Moments(n=900, nonzero=900, mean=-1e200, m2=1e300),
         Moments(n=900, nonzero=900, mean=1e200, m2=1e300),
@@ -429,7 +460,7 @@ def test_degenerate_data_have_a_name_and_never_a_nan(name: str) -> None:
 def test_evidence_beyond_the_range_of_doubles_is_saturated() -> None:
     n = 40_000
     cells = {
-        ("conversion", 0, "champion"): binary(n, 0),
+        ("conversion", 0, "champion"): binary(n, 1),
         ("conversion", 0, "challenger"): binary(n, n),
     }
     exposed = {(0, "champion"): n, (0, "challenger"): 50 * n}
@@ -654,7 +685,7 @@ def test_before_the_first_unit_the_split_has_no_evidence() -> None:
 
 
 def test_a_look_taken_again_gives_the_same_bytes() -> None:
-    rules = OecRules(futility=Futility.NON_BINDING)
+    rules = OecRules(futility=Futility.NON_BINDING, gamma=-2.0)
     chosen = Plan.from_document(plan(guardrails=ERRORS, rules=rules).document())
     snapshots = [
         counts(n, 0.1, 0.11, errors=(0.05, 0.052)) for n in (100, 400, 1000, 1700, 2600, 5000)
