@@ -124,7 +124,7 @@ class _Answer:
         voter = Voter(
             name=self.actor.name, groups=frozenset(role.value for role in self.actor.roles)
         )
-        interested = interested_in(work, proposal.project, rollout.draft)
+        interested = interested_in(work, proposal.project, rollout.draft, rollout.plan)
         why_not = why_not_eligible(voter, gate, interested)
         if why_not is not None:
             raise NotPermitted(f"You cannot approve this: {why_not}.")

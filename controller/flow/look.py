@@ -201,6 +201,7 @@ def look_summary(rollout: Rollout, report: LookReport, judgement: Judgement) -> 
                                 "z": test.z,
                                 "bound": test.bound,
                                 "futility_bound": test.futility_bound,
+                                "p": test.p,
                                 "e_value": test.e_value,
                                 "crossed": test.crossed.direction if test.crossed else None,
                             }

@@ -139,6 +139,11 @@ def share(value: float | None) -> str:
     return text.rstrip("0").rstrip(".") + "%"
 
 
+def planned(value: float | None) -> str:
+    """A share of the planned evidence: below a hundredth no digit of it says anything."""
+    return f"<{NARROW}1%" if value is not None and 0 < value < 0.01 else share(value)
+
+
 def probability(value: float | None) -> str:
     """A p-value: two significant digits, and never a false exactness below a thousandth."""
     if value is None:

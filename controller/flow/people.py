@@ -11,7 +11,7 @@ from typing import Final
 from controller.assignment.signature import format_key, split_key, stored_hash
 from controller.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unauthenticated
 from controller.experiments.document import check_key
-from controller.flow.actors import Actor, Role, Scope
+from controller.flow.actors import MACHINE, Actor, Role, Scope
 from controller.flow.passwords import check_password, hash_password, new_secret, secret_hash
 from controller.flow.ports.people import Key, Operator
 from controller.flow.ports.work import Store, Work
@@ -50,6 +50,8 @@ def add_operator(
     """
     _require_administrator(actor)
     check_key(name, "name")
+    if name == MACHINE.name:
+        raise InvalidInput(f"name: {name!r} is how the log names the service itself.", field="name")
     hashed = None if password is None else hash_password(password, name=name)
     with store.writing() as work:
         if work.people.operator(name) is not None:

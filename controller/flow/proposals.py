@@ -6,6 +6,7 @@ import secrets
 from datetime import timedelta
 
 from controller.errors import QuorumImpossible
+from controller.experiments.plans import Plan
 from controller.experiments.policies import Gate, Policy
 from controller.flow.actors import Actor, Role
 from controller.flow.ports.rollouts import Proposal
@@ -38,10 +39,15 @@ def voters(work: Work) -> list[Voter]:
     ]
 
 
-def interested_in(work: Work, project: str, draft: Draft) -> Interested:
-    """Who may not approve this rollout: requester, model authors, the policy's last editor."""
-    editor = work.definitions.policy_editor(project, draft.policy)
-    return interest_in(draft.challengers, draft.requested_by, editor)
+def interested_in(work: Work, project: str, draft: Draft, plan: Plan | None = None) -> Interested:
+    """Who may not approve this rollout: requester, model authors, the policy's last editor.
+
+    A later edit by somebody else frees nobody: who wrote the version in the plan stays named.
+    """
+    editors = {work.definitions.policy_editor(project, draft.policy)}
+    if plan is not None:
+        editors.add(work.definitions.policy_editor(project, plan.policy.name, plan.policy.version))
+    return interest_in(draft.challengers, draft.requested_by, {name for name in editors if name})
 
 
 def check_quorum(work: Work, project: str, policy: Policy, draft: Draft) -> None:
@@ -141,7 +147,7 @@ def has_quorum(work: Work, rollout: Rollout, proposal: Proposal) -> bool:
         return False
     approving = {vote.voter for vote in proposal.votes if vote.vote == "approve"}
     gate = gate_of(rollout.frozen_plan, proposal.gate)
-    interested = interested_in(work, rollout.project, rollout.draft)
+    interested = interested_in(work, rollout.project, rollout.draft, rollout.plan)
     entitled = eligible(voters(work), gate, interested)
     return quorum_met([voter for voter in entitled if voter.name in approving], gate)
 

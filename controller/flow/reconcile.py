@@ -206,6 +206,8 @@ def _hold_or_release(work: Work, rollout: Rollout, judgement: Judgement | None) 
     """Hold where the data cannot be trusted; let go as soon as the same data say so."""
     if judgement is None or not rollout.frozen_plan.policy.autonomy.retreats:
         return rollout
+    if rollout.state is State.ROLLING_BACK:  # nothing is left to hold
+        return rollout
     blocked = set(judgement.blockers)
     held = {
         Pause.SRM: "integrity.srm" in blocked,

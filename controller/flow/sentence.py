@@ -49,6 +49,7 @@ _WAITS = {
     "aa.min_units": "more units have to be counted",
     "ruleset_sent": "the new ruleset is going out",
 }
+_NONE_SO_FAR = "shows no difference so far"
 _WATCHED = frozenset({State.PROMOTING, State.BAKING, State.PROMOTED})
 _PAUSED = {
     Pause.OPERATOR: "an operator paused it",
@@ -109,6 +110,8 @@ def _ended(rollout: Rollout) -> str:
         return f"{name} is the new champion."
     why = _ENDED.get(rollout.reason)
     because = f": {why}" if why else ""
+    if rollout.state is State.ROLLED_BACK and rollout.verdict is Verdict.NO_DIFFERENCE:
+        return f"The champion was kept{because}. It serves everybody."
     if rollout.state is State.ROLLED_BACK:
         return f"Rolled back{because}. The champion serves everybody."
     return f"{rollout.state.value} before anybody saw {name}{because}."
@@ -132,12 +135,15 @@ def _known(rollout: Rollout, metrics: Mapping[str, Mapping[str, Any]]) -> str:
         return _harmed(rollout.plan, metrics)
     units = _units(reported)
     best = _ahead(rollout.plan, reported)
+    calm = "The watch ended without alarm. " if rollout.state is State.PROMOTED else ""
     if best is None or best["estimate"] is None:
-        return f"{units:,} complete units say nothing yet about {reported['key']}."
+        yet = "" if rollout.state.terminal else " yet"
+        return calm or f"{units:,} complete units say nothing{yet} about {reported['key']}."
     if rollout.state in _WATCHED and rollout.judgement is not None:
         size = _size(rollout.plan, reported["key"], best)
-        return f"Since its promotion {size} on {units:,} complete units."
-    return f"{_effect(rollout.plan, reported['key'], best)} on {units:,} complete units."
+        return f"{calm}Since its promotion {size} on {units:,} complete units."
+    effect = _effect(rollout.plan, reported["key"], best, over=rollout.state.terminal)
+    return f"{effect} on {units:,} complete units."
 
 
 def _harmed(plan: Plan, metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -162,16 +168,21 @@ def _ahead(plan: Plan, reported: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return max(known, key=lambda one: better * one["estimate"], default=None)
 
 
-def _effect(plan: Plan, key: str, comparison: Mapping[str, Any]) -> str:
+def _effect(plan: Plan, key: str, comparison: Mapping[str, Any], *, over: bool) -> str:
     metric, estimate = plan.metrics[key], comparison["estimate"]
+    size = _size(plan, key, comparison)
     judged = "better" if (estimate > 0) == (metric.direction is Direction.INCREASE) else "worse"
     shown = {
         "better": "shown to be better",
         "worse": "shown to be worse",
         "not_worse": "shown to be no worse",
         "no_difference": "no difference can be shown",
-    }.get(comparison["verdict"], f"looks {judged}, not yet shown")
-    return f"{_size(plan, key, comparison)}: {shown}"
+    }.get(comparison["verdict"])
+    if shown is None and over:
+        shown = "no difference was shown"
+    if shown is None:
+        return size if _NONE_SO_FAR in size else f"{size}: looks {judged}, not yet shown"
+    return f"{size}: {shown}"
 
 
 def _size(plan: Plan, key: str, comparison: Mapping[str, Any]) -> str:
@@ -181,8 +192,10 @@ def _size(plan: Plan, key: str, comparison: Mapping[str, Any]) -> str:
     low, high = interval["low"], interval["high"]
     decimals = measure.decimals(half_width(low, high, estimate), comparison["margin"])
     size = measure.difference(abs(estimate), decimals).lstrip("+")
-    way = "higher" if estimate > 0 else "lower"
     surely = f" ({interval_text(low, high, measure, decimals)})" if comparison["interval"] else ""
+    if not any(digit in "123456789" for digit in size):
+        return f"{key} {_NONE_SO_FAR}{surely}"
+    way = "higher" if estimate > 0 else "lower"
     return f"{key} is {size} {way}{surely}"
 
 

@@ -185,13 +185,13 @@ class Interested:
 
     requester: str
     authors: frozenset[str]
-    policy_editor: str | None
+    policy_editors: frozenset[str]
 
 
-def interest_in(challengers: Iterable[Model], requester: str, editor: str | None) -> Interested:
+def interest_in(challengers: Iterable[Model], requester: str, editors: Iterable[str]) -> Interested:
     """The people who asked for a rollout, made its challengers or last edited its policy."""
     authors = frozenset(author for model in challengers for author in model.authors)
-    return Interested(requester=requester, authors=authors, policy_editor=editor)
+    return Interested(requester=requester, authors=authors, policy_editors=frozenset(editors))
 
 
 def why_not_eligible(voter: Voter, gate: Gate, interested: Interested) -> str | None:
@@ -206,7 +206,7 @@ def why_not_eligible(voter: Voter, gate: Gate, interested: Interested) -> str | 
         return "you asked for this change; a colleague must approve"
     if voter.name in interested.authors and not gate.author_may_approve:
         return "you are an author of the challenger; a colleague must approve"
-    if voter.name == interested.policy_editor and not gate.requester_may_approve:
+    if voter.name in interested.policy_editors and not gate.requester_may_approve:
         return "you last edited its policy; a colleague must approve"
     return None
 

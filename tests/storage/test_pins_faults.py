@@ -21,6 +21,9 @@ from tests.storage.valkey import Valkey
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
 
 RULES = ruleset(slot(rollout(enrolled_ppm=PPM)))
+# Bounds on waiting are told only where nothing else runs.
+pytestmark = pytest.mark.serial
+
 UNITS = [f"u-{number}" for number in range(200)]
 BOUND_SECONDS = 0.050
 
@@ -65,8 +68,10 @@ def brought_back(pins: RedisPins) -> None:
     assert counts.written_later == counts.skipped
     assert counts.lost == 0
     for unit in UNITS:
-        (found,) = pins.read([key(unit)], "r-1", 1)
-        assert found is not None
+        found = None
+        while found is None:  # a read that waits too long is skipped, on a busy machine
+            assert time.monotonic() < deadline + 20, unit
+            (found,) = pins.read([key(unit)], "r-1", 1)
         assert found.arm == evaluate(RULES, "alert", unit).arm
 
 

@@ -41,8 +41,8 @@ class Definitions(Protocol):
         """The newest version of each policy."""
         ...
 
-    def policy_editor(self, project: str, name: str) -> str | None:
-        """Who wrote the newest version."""
+    def policy_editor(self, project: str, name: str, version: int | None = None) -> str | None:
+        """Who wrote this version, or the newest."""
         ...
 
     def add_policy(self, project: str, policy: Policy, *, actor: str, at: datetime) -> Policy:

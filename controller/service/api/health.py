@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 from typing import Any
@@ -14,6 +15,8 @@ from controller.service.http.problems import every_error, status_of, title_of, t
 from controller.service.http.router import Route, Router, public
 from controller.service.http.runtime import WebRuntime
 
+log = logging.getLogger(__name__)
+
 
 def health_routes(runtime: WebRuntime, router: Router) -> list[Route]:
     """The public routes."""
@@ -21,8 +24,17 @@ def health_routes(runtime: WebRuntime, router: Router) -> list[Route]:
     def livez(_call: Call) -> Answer:
         return answer({"status": "alive"})
 
+    said: str | None = None
+
     def readyz(_call: Call) -> Answer:
-        return _ready(runtime)
+        nonlocal said
+        why = _why_not_ready(runtime)
+        if why != said:
+            log.warning("readiness_changed", extra={"why": why or "ready"})
+            said = why
+        if why is not None:
+            raise Unavailable(f"Not ready: {why}")
+        return answer({"status": "ready"})
 
     def metrics(_call: Call) -> Answer:
         return Answer(
@@ -102,16 +114,14 @@ def _of_this_process(exposition: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _ready(runtime: WebRuntime) -> Answer:
+def _why_not_ready(runtime: WebRuntime) -> str | None:
     try:
         why = runtime.ready()
         if why is None:
             runtime.rulesets.current(DEFAULT_PROJECT)
     except (Unavailable, NotFound) as error:
-        why = error.message
-    if why is not None:
-        raise Unavailable(f"Not ready: {why}")
-    return answer({"status": "ready"})
+        return error.message
+    return why
 
 
 def _problem_type(call: Call) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class NewPassword(Struct, forbid_unknown_fields=True):
 
 
 class OperatorView(Struct):
-    """An operator; `link` is there once, when it was just made."""
+    """An operator; `link` and its `expires_at` are there once, when it was just made."""
 
     name: str
     roles: list[str]
@@ -55,6 +55,7 @@ class OperatorView(Struct):
     has_password: bool
     created_at: datetime
     link: str | msgspec.UnsetType = msgspec.UNSET
+    expires_at: datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class OperatorList(Struct):
@@ -124,11 +125,14 @@ def _operators(runtime: WebRuntime) -> list[Route]:
         operator = cases.add_operator(
             store, wanted.name, wanted.roles, actor=call.actor, password=wanted.password
         )
-        return _operator(operator, link=None if wanted.password else _link(call, operator.name))
+        view = _operator(operator)
+        if not wanted.password:
+            view.link, view.expires_at = _link(call, operator.name)
+        return view
 
-    def _link(call: Call, name: str) -> str:
-        secret, _ = cases.make_link(store, name, actor=call.actor)
-        return f"{runtime.settings.url}/link/{secret}"
+    def _link(call: Call, name: str) -> tuple[str, datetime]:
+        secret, expires_at = cases.make_link(store, name, actor=call.actor)
+        return f"{runtime.settings.url}/link/{secret}", expires_at
 
     def every(call: Call) -> Any:
         found = cases.operators(store, actor=call.actor)
@@ -147,7 +151,8 @@ def _operators(runtime: WebRuntime) -> list[Route]:
         )
 
     def link(call: Call) -> Any:
-        return {"link": _link(call, call.path["name"])}
+        address, expires_at = _link(call, call.path["name"])
+        return {"link": address, "expires_at": expires_at.isoformat()}
 
     return [
         Route(
@@ -349,14 +354,13 @@ def _keys(runtime: WebRuntime) -> list[Route]:
     ]
 
 
-def _operator(operator: Operator, *, link: str | None = None) -> OperatorView:
+def _operator(operator: Operator) -> OperatorView:
     return OperatorView(
         name=operator.name,
         roles=sorted(role.value for role in operator.roles),
         active=operator.active,
         has_password=operator.password_hash is not None,
         created_at=operator.created_at,
-        link=msgspec.UNSET if link is None else link,
     )
 
 

@@ -79,14 +79,14 @@ class SqlDefinitions:
         )
         return [Policy.from_document(document) for document in rows]
 
-    def policy_editor(self, project: str, name: str) -> str | None:
-        """Who wrote the newest version."""
-        return self._connection.scalar(
-            select(PolicyRow.created_by)
-            .where(PolicyRow.project == project, PolicyRow.name == name)
-            .order_by(PolicyRow.version.desc())
-            .limit(1)
+    def policy_editor(self, project: str, name: str, version: int | None = None) -> str | None:
+        """Who wrote this version, or the newest."""
+        query = select(PolicyRow.created_by).where(
+            PolicyRow.project == project, PolicyRow.name == name
         )
+        if version is not None:
+            query = query.where(PolicyRow.version == version)
+        return self._connection.scalar(query.order_by(PolicyRow.version.desc()).limit(1))
 
     def add_policy(self, project: str, policy: Policy, *, actor: str, at: datetime) -> Policy:
         """Store as the next version and return it with its number."""

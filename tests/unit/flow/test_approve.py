@@ -60,6 +60,16 @@ def test_a_proposal_says_exactly_what_would_happen(desk: Desk) -> None:
     assert stated.summary["verdict"] == "PROMOTE"
 
 
+def test_a_later_edit_by_another_does_not_free_who_wrote_the_plans_policy() -> None:
+    people = {**PEOPLE, "ben": PEOPLE["ben"] | {Role.POLICY_ADMIN}}
+    desk = Desk(people={**people, "dora": frozenset({Role.APPROVER})})
+    desk.policy({"look_every": "20m"}, by="ben")
+    _, proposal = waiting(desk)
+    desk.policy({"look_every": "30m"}, by="root")
+    with pytest.raises(NotPermitted, match="you last edited"):
+        desk.vote(proposal, "ben")
+
+
 def test_another_digest_is_refused(desk: Desk) -> None:
     _, proposal = waiting(desk)
     with pytest.raises(ApprovalInvalid, match="another content"):

@@ -104,3 +104,8 @@ def test_estimate_and_interval_have_the_same_decimals(
 def test_a_signed_number_reads_back(value: float) -> None:
     text = numbers.signed(value, 3).replace(",", "").replace(numbers.MINUS, "-")
     assert math.isclose(float(text), value, abs_tol=0.000501)
+
+
+def test_a_sliver_of_the_planned_evidence_has_no_digits() -> None:
+    assert numbers.planned(0.0042) == f"<{numbers.NARROW}1%"
+    assert [numbers.planned(one) for one in (None, 0.0, 0.25)] == ["–", "0%", "25%"]

@@ -82,6 +82,11 @@ def test_no_key_makes_or_becomes_a_person(
         act(store, key)
 
 
+def test_nobody_is_called_like_the_service(store: SqlStore) -> None:
+    with pytest.raises(InvalidInput, match="the service itself"):
+        people.add_operator(store, MACHINE.name, [Role.VIEWER], actor=ADMIN)
+
+
 def test_a_link_is_used_once(store: SqlStore) -> None:
     people.add_operator(store, "mary", [Role.VIEWER], actor=ADMIN)
     secret, _ = people.make_link(store, "mary", actor=ADMIN)

@@ -143,6 +143,22 @@ def test_harm_pauses_where_the_policy_says_pause() -> None:
     assert after.reason == "guardrail_harm"
 
 
+def test_a_rollback_for_harm_is_not_followed_by_a_hold() -> None:
+    desk = Desk()
+    rollout = desk.started()
+    desk.see("on-time", epoch=1, **EVEN)
+    desk.see("complaints", epoch=1, champion=(2000, 0.02), challenger=(2000, 0.20))
+    for _ in range(3):
+        desk.later(minutes=2)
+        desk.tick(sent=False)
+    assert (desk.state(rollout), desk.get(rollout).paused) == (State.ROLLING_BACK, ())
+    desk.ticks(2)
+    assert desk.state(rollout) is State.ROLLED_BACK
+    with desk.store.reading() as work:
+        done = [one.action for one in work.decisions.since(PROJECT, rollout.id)]
+    assert done[-2:] == ["roll_back", "rolled_back"]
+
+
 def test_a_bake_that_harms_is_rolled_back_to_the_old_champion() -> None:
     desk = Desk({"bake": {"duration": "5d", "holdback": 0.2}})
     rollout = desk.started()

@@ -125,6 +125,29 @@ def test_a_killed_slot_shows_nobody_the_challenger(desk: Desk) -> None:
     assert status["sentence"].startswith("The slot is killed: nobody sees trees 7.")
 
 
+def test_a_lead_of_nothing_is_called_no_difference_so_far(desk: Desk) -> None:
+    rollout = desk.started()
+    desk.see("on-time", epoch=1, champion=(100, 0.5), challenger=(100, 0.5))
+    desk.see("complaints", epoch=1, champion=(100, 0.02), challenger=(100, 0.02))
+    desk.ticks(1)
+    said = shown(desk, rollout)["sentence"]
+    assert "on-time shows no difference so far" in said
+    assert "looks" not in said
+
+
+def test_a_test_without_a_difference_says_that_the_champion_was_kept(desk: Desk) -> None:
+    rollout = desk.started()
+    desk.see("on-time", epoch=1, champion=(100, 0.5), challenger=(100, 0.52))
+    desk.see("complaints", epoch=1, champion=(100, 0.02), challenger=(100, 0.02))
+    desk.ticks(1)
+    desk.ticks(3, days=11)
+    status = shown(desk, rollout)
+    assert (status["state"], status["verdict"]["value"]) == ("RolledBack", "NO_DIFFERENCE")
+    assert status["sentence"].startswith("The champion was kept: ")
+    assert "no difference was shown on 200 complete units" in status["sentence"]
+    assert "yet" not in status["sentence"]
+
+
 @pytest.mark.parametrize(
     ("verb", "says"),
     [

@@ -21,7 +21,9 @@ from controller.rollout.proposal import (
 )
 from controller.rollout.states import Verdict
 
-INTEREST = Interested(requester="ada", authors=frozenset({"mira"}), policy_editor="root")
+INTEREST = Interested(
+    requester="ada", authors=frozenset({"mira"}), policy_editors=frozenset({"root"})
+)
 
 
 def voter(name: str, *groups: str) -> Voter:
