@@ -14,7 +14,7 @@ from tests.browser.screenshots import sign_in
 from tests.browser.watching import Watch
 from tests.browser.world import DANA, PASSWORD, PROJECT, World
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.serial]
 
 SOON = 8_000
 
@@ -154,6 +154,7 @@ def test_what_is_being_typed_survives(page: Page, console: str, world: World) ->
     act(world.store, PROJECT, rollout, "rollback", actor=DANA)
     expect(page.locator("#top")).to_contain_text("Void", timeout=SOON)
     expect(page.get_by_label("Comment")).to_have_value("Half a sentence")
+    expect(page.get_by_role("button", name="Reject")).to_be_hidden()
 
 
 def test_two_people_at_once(browser: Browser, console: str, world: World) -> None:

@@ -18,7 +18,7 @@ from controller.service.http.router import Route
 from controller.service.ui import words
 from controller.service.ui.actions import DONE
 from controller.service.ui.ballot import ballot_of, rollout_of, title_of
-from controller.service.ui.console import Console, page_route, redirect
+from controller.service.ui.console import Console, page_route, redirect, waiting_for
 from controller.service.ui.view import read_view
 from controller.service.ui.words import Badge
 
@@ -71,6 +71,10 @@ def approval_routes(pages: Console) -> list[Route]:
                 call, "_parts/approvals_live.html", now=work.now, **_inbox(work, call)
             )
 
+    def waiting(call: Call) -> Answer:
+        with store.reading() as work:
+            return pages.fragment(call, "_parts/waiting.html", waiting=waiting_for(work, call))
+
     def show(call: Call) -> Answer:
         with store.reading() as work:
             told = DONE.get(call.query.done, "")
@@ -87,10 +91,7 @@ def approval_routes(pages: Console) -> list[Route]:
             )
 
     def live(call: Call) -> Answer:
-        with store.reading() as work:
-            return pages.fragment(
-                call, "_parts/approval_live.html", now=work.now, **_shown(work, call)
-            )
+        return _live(pages, call)
 
     def answer(call: Call) -> Answer:
         given: VoteForm = call.body
@@ -124,6 +125,9 @@ def approval_routes(pages: Console) -> list[Route]:
             "GET", "/approvals/live", "ui_approvals_live", "The live part of it", inbox_live
         ),
         page_route(
+            "GET", "/approvals/waiting", "ui_approvals_waiting", "How many wait for you", waiting
+        ),
+        page_route(
             "GET", "/approvals/<proposal>", "ui_approval", "One proposal", show, query=PageQuery
         ),
         page_route("GET", "/approvals/<proposal>/live", "ui_approval_live", "Its live part", live),
@@ -131,6 +135,12 @@ def approval_routes(pages: Console) -> list[Route]:
             "POST", "/approvals/<proposal>", "ui_vote", "Approve or reject", answer, body=VoteForm
         ),
     ]
+
+
+def _live(pages: Console, call: Call) -> Answer:
+    with pages.runtime.store.reading() as work:
+        context = _shown(work, call)
+        return pages.fragment(call, "_parts/approval_live.html", now=work.now, **context)
 
 
 def _vote(pages: Console, call: Call, given: VoteForm) -> None:

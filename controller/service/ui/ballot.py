@@ -220,7 +220,7 @@ def _needed(proposal: Proposal, rollout: Rollout) -> str:
     left = max(0, gate.quorum - approving)
     groups = ", ".join(f"{need} from {group}" for group, need in gate.groups.items())
     among = f" (among all, {groups})" if groups else ""
-    if left == 0:
+    if left == 0 or proposal.status != "open":
         return f"{approving} of {gate.quorum} have approved{among}."
     more = numbers.plural(left, "more approval")
     return f"{more} needed, {approving} of {gate.quorum} given{among}."
@@ -229,7 +229,7 @@ def _needed(proposal: Proposal, rollout: Rollout) -> str:
 def _others(work: Work, call: Call, proposal: Proposal, rollout: Rollout) -> list[str]:
     """Who else could approve, so that nobody has to guess whom to ask."""
     gate = gate_of(rollout.frozen_plan, proposal.gate)
-    interested = interested_in(work, proposal.project, rollout.draft)
+    interested = interested_in(work, proposal.project, rollout.draft, rollout.plan)
     voted = {one.voter for one in proposal.votes}
     return sorted(
         one.name
@@ -251,7 +251,7 @@ def _why_not(
         return f"you have {verb} it already", f"you have {verb} it already"
     me = Voter(name=call.actor.name, groups=frozenset(role.value for role in call.actor.roles))
     gate = gate_of(rollout.frozen_plan, proposal.gate)
-    interested = interested_in(work, proposal.project, rollout.draft)
+    interested = interested_in(work, proposal.project, rollout.draft, rollout.plan)
     reason = why_not_eligible(me, gate, interested)
     if reason is None and gate.min_review_seconds:
         readable = proposal.opened_at + timedelta(seconds=gate.min_review_seconds)

@@ -94,7 +94,7 @@ class Console:
             operator=call.actor.name,
             roles=sorted(role.value for role in call.actor.roles),
             csrf=session.csrf if session else "",
-            waiting=0 if work is None else len(work.approvals.list(call.project, status="open")),
+            waiting=0 if work is None else waiting_for(work, call),
             now=datetime.now().astimezone() if work is None else work.now,
             project=call.project,
             **context,
@@ -161,6 +161,12 @@ def page_route(
         media=HTML,
         documented=False,
     )
+
+
+def waiting_for(work: Work, call: Call) -> int:
+    """Open proposals that the signed-in person has not voted on."""
+    found = work.approvals.list(call.project, status="open")
+    return sum(all(vote.voter != call.actor.name for vote in one.votes) for one in found)
 
 
 def redirect(where: str, headers: Mapping[str, str] | None = None) -> Answer:

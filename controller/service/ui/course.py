@@ -134,6 +134,9 @@ def traffic_of(view: View) -> Traffic:
     challenger = numbers.share(status["challenger_share"])
     steps = share_steps(view)
     spoken = f"Now {enrolled} of traffic is split and {challenger} meets the challenger."
+    if view.state is State.PROMOTED:
+        challenger = numbers.share(1.0)
+        spoken = f"No traffic is split any more: {view.challenger} serves everybody."
     integrity = status["integrity"]
     return Traffic(
         enrolled=enrolled,
@@ -158,8 +161,9 @@ def share_steps(view: View) -> list[Shares]:
         enrolled = one.document.get("enrolled")
         meets = one.document.get("challenger_share")
         if isinstance(enrolled, list) and isinstance(meets, list):
-            step = Shares(at=one.at, enrolled=enrolled[1], challenger=meets[1])
-            if not found or (found[-1].enrolled, found[-1].challenger) != (enrolled[1], meets[1]):
+            met = 1.0 if one.action == "complete" else meets[1]
+            step = Shares(at=one.at, enrolled=enrolled[1], challenger=met)
+            if not found or (found[-1].enrolled, found[-1].challenger) != (enrolled[1], met):
                 found.append(step)
     moved = [index for index, step in enumerate(found) if step.enrolled or step.challenger]
     return found[max(0, moved[0] - 1) :] if moved else []
@@ -239,6 +243,8 @@ def _line(decision: Any) -> LogLine:
         parts.append(
             f"{facts['verdict'].replace('_', ' ').lower()}: {words.reason(facts['reason'])}"
         )
+    elif decision.action == "complete":
+        parts.append("the watch ended without alarm")
     elif facts.get("reason") and facts["reason"] != decision.action:
         parts.append(words.reason(facts["reason"]))
     elif facts.get("why"):

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from controller.experiments.plans import CHAMPION
 from controller.flow import numbers
 from controller.flow.numbers import Measure, half_width, interval_text, measure_of
+from controller.rollout.states import State
 from controller.service.ui import times, words
 from controller.service.ui.charts import difference, strength
 from controller.service.ui.charts.difference import Mark, Story, difference_chart
@@ -38,6 +39,8 @@ class Figures:
         Challenger minus champion, with its unit.
     level : str
         Of the interval.
+    instead : str
+        What stands where an interval is not known.
     """
 
     estimate: str
@@ -45,14 +48,13 @@ class Figures:
     relative: str
     level: str
     margin: str
+    instead: str
 
     @property
     def brief(self) -> str:
         """Estimate and interval in one breath."""
         known = self.interval != numbers.UNKNOWN
-        return (
-            f"{self.estimate} ({self.interval})" if known else f"{self.estimate}, no interval yet"
-        )
+        return f"{self.estimate} ({self.interval})" if known else f"{self.estimate}, {self.instead}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ class Panel:
     crossing_tone: str
 
 
-def figures_of(comparison: Mapping[str, Any], measure: Measure) -> Figures:
+def figures_of(comparison: Mapping[str, Any], measure: Measure, *, over: bool = False) -> Figures:
     """The numbers of a comparison of a status or evidence document."""
     interval = comparison["interval"] or {"low": None, "high": None, "level": None}
     estimate, low, high = comparison["estimate"], interval["low"], interval["high"]
@@ -123,7 +125,16 @@ def figures_of(comparison: Mapping[str, Any], measure: Measure) -> Figures:
         margin=measure.level(comparison["margin"])
         if measure.kind == "plain"
         else measure.difference(comparison["margin"], decimals).lstrip("+"),
+        instead=_instead(comparison, over=over),
     )
+
+
+def _instead(comparison: Mapping[str, Any], *, over: bool) -> str:
+    """What is known without an interval: the harm alarm has a p-value of its own."""
+    alarm = next((one for one in comparison["tests"] if one["claim"] == "harm"), None)
+    if comparison["verdict"] == "harm" and alarm is not None and alarm.get("p") is not None:
+        return f"harm alarm, {numbers.p_value(alarm['p'])}"
+    return "no interval" if over or comparison["verdict"] == "harm" else "no interval yet"
 
 
 def panels_of(view: View, *, prefix: str = "") -> list[Panel]:
@@ -157,12 +168,13 @@ def panel_of(
     sides: Literal[1, 2] = 2 if test["claim"] == "superior" else 1
     undecided = planned and decides and test["crossed"] is None
     peeked = excursion(seen, alpha=test["alpha"], sides=sides) if undecided else None
-    figures = figures_of(comparison, measure)
+    figures = figures_of(comparison, measure, over=view.over)
     drawn = [one for one in thinned(seen) if one.estimate is not None]
     crossing = _crossing_words(test)
     says = _difference_words(key, figures, drawn)
     strong = _strength_words(drawn, peeked) if planned else ""
-    badge = words.VERDICTS[comparison["verdict"]]
+    stands = view.watched and view.state is State.PROMOTED
+    badge = words.finding(comparison["verdict"], decides=decides, over=view.over, watched=stands)
     return Panel(
         id=f"{prefix}{key}-{arm}",
         metric=key,
@@ -234,7 +246,7 @@ def _rows(drawn: Sequence[Seen], measure: Measure, comparison: Mapping[str, Any]
             n=numbers.count(one.n),
             estimate=measure.difference(one.estimate, decimals),
             interval=interval_text(one.low, one.high, measure, decimals),
-            t=numbers.share(one.t),
+            t=numbers.planned(one.t),
             z=numbers.score(one.z),
             bound=numbers.UNKNOWN if one.bound is None else f"{one.bound:.2f}",
             along_time=f"{difference.along(drawn, one):.4f}",
@@ -289,9 +301,8 @@ def _strength_words(drawn: Sequence[Seen], peeked: Excursion | None) -> str:
         return "No score yet."
     last = scored[-1]
     needed = "" if last.bound is None else f"; it must pass {last.bound:.2f}"
-    text = (
-        f"Score {numbers.score(last.z)} at {numbers.share(last.t)} of the planned evidence{needed}."
-    )
+    part = numbers.planned(last.t)
+    text = f"Score {numbers.score(last.z)} at {part} of the planned evidence{needed}."
     if peeked is not None:
         text += f" Its extreme was {numbers.score(peeked.peak.z)}."
     return text
@@ -338,10 +349,10 @@ def _excursion_words(peeked: Excursion | None, seen: Sequence[Seen], *, over: bo
     if over:
         needed = "" if last.bound is None else f", where {last.bound:.2f} was needed"
         then += (
-            f", and its time was over at {numbers.share(last.t)} of the planned evidence{needed}"
+            f", and its time was over at {numbers.planned(last.t)} of the planned evidence{needed}"
         )
     return (
-        f"At look {peak.look}, with {numbers.share(peak.t)} of the planned evidence, the score "
+        f"At look {peak.look}, with {numbers.planned(peak.t)} of the planned evidence, the score "
         f"stood at {numbers.score(peak.z)}. A test that is looked at only once asks for "
         f"{peeked.naive:.2f} and would have called the challenger {side}. This test is looked at "
         f"all the time{asked}. {then}."

@@ -131,5 +131,5 @@ def people_routes(pages: Console) -> list[Route]:
 
 def _can_enter(operator: Operator) -> str:
     if not operator.active:
-        return "out"
-    return "in" if operator.password_hash else "waits for a sign-in link"
+        return "locked out"
+    return "active" if operator.password_hash else "waits for a sign-in link"

@@ -18,7 +18,7 @@ from controller.service.ui.console import Console, page_route, redirect
 from controller.service.ui.course import log_of, steps_of, traffic_of
 from controller.service.ui.facts import facts_of
 from controller.service.ui.panels import Panel, panels_of
-from controller.service.ui.view import View, as_it_was, read_view
+from controller.service.ui.view import View, as_it_was, promoted_on, read_view
 from controller.service.ui.words import state_badge
 
 
@@ -137,8 +137,7 @@ def _promoted_on(work: Work, view: View) -> list[Panel]:
     """While a promotion is watched, and afterwards: the evidence that it rests on."""
     if not view.watched:
         return []
-    promotions = [one for one in view.decisions if one.action == "promote"]
-    then = as_it_was(work, view, promotions[-1].document.get("evidence")) if promotions else None
+    then = as_it_was(work, view, promoted_on(view.decisions))
     found = panels_of(then, prefix="promoted-") if then else []
     return [panel for panel in found if panel.decides]
 

@@ -22,8 +22,8 @@ from controller.service.ui.charts.sparkline import MOST, sparkline
 from controller.service.ui.console import Console, page_route
 from controller.service.ui.panels import Figures, figures_of
 from controller.service.ui.series import BAKING_STATES, DECIDING_STATES, history
-from controller.service.ui.view import View, read_view
-from controller.service.ui.words import VERDICTS, Badge, state_badge
+from controller.service.ui.view import View, promoted_on, read_view
+from controller.service.ui.words import VERDICTS, Badge, finding, state_badge
 
 PAGE: Final = 25
 _URGENCY: Final = {"care": 0, "bad": 1, "good": 2, "busy": 3, "quiet": 4}
@@ -159,7 +159,7 @@ def _line(work: Work, call: Call, rollout: Indexed) -> Line:
 def _resting(work: Work, call: Call, rollout: Indexed, details: Listed) -> Line:
     """A rollout at rest, from its row and its newest look alone."""
     models = rollout.draft.challengers
-    plan, found = details.plan, _decided(details)
+    plan, found = details.plan, decided(work, call.project, rollout, details)
     champion = plan["arms"][0]["model"] if plan else None
     looks = work.evidence.looks(call.project, rollout.id, most=MOST) if found else []
     seen = history(looks, found.key, found.arm, found.states) if found else []
@@ -188,7 +188,7 @@ def _resting(work: Work, call: Call, rollout: Indexed, details: Listed) -> Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Decided:
+class Decided:
     """The comparison that decides, as the newest look's short form tells it."""
 
     key: str
@@ -199,24 +199,61 @@ class _Decided:
     n: str
 
 
-def _decided(details: Listed) -> _Decided | None:
+def decided(work: Work, project: str, rollout: Indexed, details: Listed) -> Decided | None:
+    """What it was promoted on, the guardrail that was harmed, or the metric that decides."""
     plan, look = details.plan, details.look
     if plan is None or look is None:
         return None
-    for key, metric in look["metrics"].items():
-        if metric["role"] == "oec" and metric["comparisons"]:
-            seen = metric["comparisons"][0]
+    if rollout.state is State.PROMOTED:
+        sha256 = promoted_on(work.decisions.since(project, rollout.id))
+        evidence = work.evidence.get(project, sha256) if sha256 else None
+        if evidence is not None:
+            return _promoted(plan, evidence)
+    for key, metric in sorted(look["metrics"].items(), key=lambda item: _told_first(item[1])):
+        for seen in metric["comparisons"]:
+            if metric["role"] != "oec" and seen["verdict"] != "harm":
+                continue
             interval = {"low": seen["low"], "high": seen["high"], "level": None}
-            definition = Metric.from_document(plan["metrics"][key])
-            return _Decided(
+            watched = look["state"] in BAKING_STATES
+            return Decided(
                 key=key,
                 arm=seen["arm"],
-                states=BAKING_STATES if look["state"] in BAKING_STATES else DECIDING_STATES,
-                figures=figures_of({**seen, "interval": interval}, measure_of(definition)),
-                finding=VERDICTS[seen["verdict"]],
+                states=BAKING_STATES if watched else DECIDING_STATES,
+                figures=_figures(plan, key, {**seen, "interval": interval}),
+                finding=finding(seen["verdict"], decides=metric["role"] == "oec", over=True),
                 n=numbers.count(metric["n"]),
             )
     return None
+
+
+def _promoted(plan: Mapping[str, Any], evidence: Mapping[str, Any]) -> Decided | None:
+    """The comparison that decided, in the evidence that its promotion is bound to."""
+    for metric in evidence["metrics"]:
+        if metric["role"] == "oec" and metric["comparisons"]:
+            shown = [one for one in metric["comparisons"] if one["verdict"] == "better"]
+            seen = (shown or metric["comparisons"])[0]
+            return Decided(
+                key=metric["key"],
+                arm=seen["arm"],
+                states=DECIDING_STATES,
+                figures=_figures(plan, metric["key"], seen),
+                finding=VERDICTS[seen["verdict"]],
+                n=numbers.count(sum(arm["n"] for arm in metric["arms"].values())),
+            )
+    return None
+
+
+def _told_first(metric: Mapping[str, Any]) -> int:
+    """A loss on the metric that decides, then a harmed guardrail, then whatever else it showed."""
+    verdicts = {one["verdict"] for one in metric["comparisons"]}
+    if metric["role"] == "oec":
+        return 0 if "worse" in verdicts else 2
+    return 1 if "harm" in verdicts else 3
+
+
+def _figures(plan: Mapping[str, Any], key: str, comparison: Mapping[str, Any]) -> Figures:
+    definition = Metric.from_document(plan["metrics"][key])
+    return figures_of(comparison, measure_of(definition), over=True)
 
 
 def _deciding(view: View) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:

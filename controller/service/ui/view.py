@@ -39,6 +39,8 @@ class View:
         Of the whole attempt, in order.
     decisions : sequence of Decision
         The log, oldest first.
+    earlier : bool
+        It shows the evidence of an earlier look (`as_it_was`).
     """
 
     document: Mapping[str, Any]
@@ -49,6 +51,7 @@ class View:
     looks: Sequence[LookEntry]
     decisions: Sequence[Decision]
     now: datetime
+    earlier: bool = False
 
     @property
     def id(self) -> str:
@@ -100,6 +103,11 @@ class View:
         """The newest look belongs to the watch after a promotion."""
         return self.compared_in == BAKING_STATES
 
+    @property
+    def over(self) -> bool:
+        """Nothing will be added to what it shows: its rollout has ended."""
+        return self.state.terminal and not self.earlier
+
     def metric(self, key: str) -> Metric | None:
         """A metric's definition, as the plan froze it."""
         return self.plan.metrics.get(key) if self.plan else None
@@ -112,7 +120,14 @@ def as_it_was(work: Work, view: View, sha256: str | None) -> View | None:
         return None
     status = {**view.status, "metrics": evidence["metrics"]}
     looks = [one for one in view.looks if one.number <= evidence["number"]]
-    return replace(view, document={**view.document, "status": status}, looks=looks)
+    document = {**view.document, "status": status}
+    return replace(view, document=document, looks=looks, earlier=True)
+
+
+def promoted_on(decisions: Sequence[Decision]) -> str | None:
+    """Digest of the evidence that the newest promotion rests on."""
+    found = [one.document.get("evidence") for one in decisions if one.action == "promote"]
+    return found[-1] if found else None
 
 
 def read_view(work: Work, project: str, rollout_id: str, *, most: int = MOST_LOOKS) -> View:

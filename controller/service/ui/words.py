@@ -56,6 +56,9 @@ VERDICTS: Final[dict[str, Badge]] = {
     "unknown": Badge(word="Unknown", glyph="?", tone="care"),
 }
 
+NO_ALARM: Final = Badge(word="No alarm", glyph="✓", tone="good")
+NO_HARM: Final = Badge(word="No harm shown", glyph="◇", tone="quiet")
+
 RESULTS: Final[dict[str, Badge]] = {
     "pass": Badge(word="Yes", glyph="✓", tone="good"),
     "fail": Badge(word="No", glyph="✗", tone="bad"),
@@ -92,6 +95,7 @@ REASONS: Final[dict[str, str]] = {
     "zero_variance": "every unit so far has the same value, so nothing can be compared",
     "after_decision": "this outcome is seen only after a decision, so it cannot decide",
     "missing_differs": "outcomes are missing more often in one arm than in the other",
+    "arm_silent": "one arm has stopped reporting outcomes",
     "guardrail_not_shown": "the test of a guardrail ended without showing that it is safe",
     "guardrail_pending": "it is shown to be better, but a guardrail is not yet shown to be safe",
     "guardrail_harm": "a guardrail got worse by more than its limit",
@@ -243,6 +247,21 @@ def state_badge(state: str, *, paused: bool, waiting: bool, killed: bool, verdic
     if state == "RolledBack" and verdict == "NO_DIFFERENCE":
         return KEPT
     return STATES[state]
+
+
+def finding(verdict: str, *, decides: bool, over: bool, watched: bool = False) -> Badge:
+    """What a comparison has come to; once its rollout is over, nothing is open any more.
+
+    Parameters
+    ----------
+    watched : bool
+        It belongs to the watch after a promotion that stands.
+    """
+    if not over or verdict != "inconclusive":
+        return VERDICTS[verdict]
+    if watched:
+        return NO_ALARM
+    return VERDICTS["no_difference"] if decides else NO_HARM
 
 
 def reason(code: str) -> str:

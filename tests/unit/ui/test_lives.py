@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from controller.flow.create import create_rollout
 from controller.flow.verbs import act
 from controller.rollout.states import State
+from controller.service.ui.rollouts import decided
 from tests.browser.world import (
     ALIKE,
     BETTER,
@@ -167,6 +170,16 @@ def test_a_finished_promotion_can_be_undone(omar: Browser) -> None:
     page = omar.get(f"/rollouts/{rollout}")
     assert "weather-boost 2013.4 is the champion" in text_of(page)
     assert set(steps(page).values()) == {"done"}
+    shown = text_of(page)
+    assert "Served by it 100%" in shown
+    assert "Baking → Promoted; the watch ended without alarm" in shown
+    assert "The watch ended without alarm." in shown
+    assert "Not settled yet" not in shown
+    promoted = text_of(found(r'id="estimate-promoted-[^"]*">(.*?)</dd>', page))
+    row = text_of(found(rf'<tr id="row-{rollout}">.*?</tr>', omar.get("/")))
+    assert f"{promoted} " in row
+    assert "cost-per-departure: better" in row
+    assert "no interval" not in row
     address = f"/rollouts/{rollout}/actions/undo"
     omar.send(address, address)
     page = omar.get(f"/rollouts/{rollout}")
@@ -182,5 +195,30 @@ def test_a_loss_is_told_as_a_loss(omar: Browser) -> None:
     assert "The lower bound was crossed" in shown
     assert 'class="notice bad"' in page
     assert "stopped" in steps(page).values()
-    listed = omar.get("/")
-    assert "Rolled back" in text_of(listed)
+    row = text_of(found(rf'<tr id="row-{rollout}">.*?</tr>', omar.get("/")))
+    assert "Rolled back" in row
+    assert "cost-per-departure: worse" in row
+
+
+def test_a_row_of_a_harmed_guardrail_names_it_and_its_size(omar: Browser) -> None:
+    """The newest look of the lost rollout, as if only a guardrail without interval were harmed."""
+    rollout, store = omar.world.rollouts["worse"], omar.world.store
+    with store.reading() as work:
+        indexed = next(one for one in work.views.index(PROJECT) if one.id == rollout)
+        listed = work.views.listed(PROJECT, [rollout])[rollout]
+        assert listed.look is not None
+        look = copy.deepcopy(dict(listed.look))
+        cost, costly = (look["metrics"][key] for key in feed(flight_costs(ALIKE, seed=1)).metrics)
+        cost["comparisons"][0]["verdict"] = "inconclusive"
+        alarm = {**costly["comparisons"][0]["tests"][0], "claim": "harm", "p": 0.0004}
+        harm = {"verdict": "harm", "estimate": 0.0151, "low": None, "high": None, "tests": [alarm]}
+        costly["comparisons"][0] |= harm
+        told = decided(work, PROJECT, indexed, replace(listed, look=look))
+        assert told is not None
+        assert (told.key, told.finding.word) == ("costly-departures", "Harm")
+        assert told.figures.brief.startswith("+1.5")
+        assert told.figures.brief.endswith("harm alarm, p < 0.001")
+        costly["comparisons"][0]["verdict"] = "inconclusive"
+        told = decided(work, PROJECT, indexed, replace(listed, look=look))
+        assert told is not None
+        assert (told.key, told.finding.word) == ("cost-per-departure", "No difference shown")

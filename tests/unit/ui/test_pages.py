@@ -118,11 +118,16 @@ def test_the_list_puts_what_needs_somebody_first(omar: Browser) -> None:
     assert f'href="/rollouts/{waiting(omar.world)}"' in page
     assert "Champion kept" in text_of(page)
     assert 'class="pill">1' in page, "the navigation counts open proposals"
+    assert omar.get("/approvals/waiting").strip() in page
 
 
 def test_who_has_voted_is_not_asked_again(omar: Browser) -> None:
     approve(omar.world, "omar")
-    assert "Needs you" not in omar.get("/")
+    page = omar.get("/")
+    assert "Needs you" not in page
+    assert 'class="pill"' not in page
+    assert 'hx-get="/approvals/waiting"' in page, "the count follows what happens"
+    assert omar.get("/approvals/waiting").strip() == ""
 
 
 def test_the_list_can_be_searched_and_says_when_it_is_empty(omar: Browser) -> None:
@@ -388,7 +393,13 @@ def test_two_people_promote_in_the_console(omar: Browser) -> None:
     omar.sign_in("ruth")
     omar.send(address, address, vote="approve", comment="")
     assert world.rollout(waiting(world)).state is State.PROMOTING
-    assert "Done" in text_of(omar.get(address))
+    closed = omar.get(address)
+    assert "Done" in text_of(closed)
+    assert "How it ended" in text_of(closed)
+    assert "What has moved since" not in text_of(closed)
+    assert 'name="vote"' not in closed, "no dead buttons"
+    assert f'hx-get="{address}/live"' not in closed, "a closed proposal stands still"
+    assert "How it ended" in omar.get(f"{address}/live"), "a page from before learns of it"
 
 
 def test_a_rejection_needs_a_reason_and_keeps_what_was_typed(omar: Browser) -> None:
@@ -519,6 +530,7 @@ def test_an_administrator_adds_somebody_who_then_signs_in(stranger: Browser) -> 
 def test_only_an_administrator_changes_people(omar: Browser) -> None:
     page = omar.get("/operators")
     assert "Only an operator with the role admin" in text_of(page)
+    assert 'data-label="Sign-in">active<' in page
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
     refused = omar.client.post("/operators", data={"csrf_token": token.group(1), "name": "eve"})
@@ -535,6 +547,7 @@ def test_the_set_up_page_names_slot_and_outcome(omar: Browser) -> None:
     page = text_of(omar.get("/setup?slot=recommendation"))
     assert 'client.assign("recommendation", unit=visit_id)' in page
     assert 'client.track("click", unit=visit_id' in page
+    assert "champion_model(features) else: answer = challenger_model(features)" in page
 
 
 def test_what_came_from_outside_is_text(omar: Browser) -> None:

@@ -109,3 +109,14 @@ def test_an_observed_value_is_brief() -> None:
     assert words.observed_in("stage.min_units", 12000) == "12,000"
     assert words.observed(value=True) == "yes"
     assert words.observed(None) == "–"
+
+
+def test_nothing_is_open_once_a_rollout_is_over() -> None:
+    assert words.finding("inconclusive", decides=True, over=False).word == "Not settled yet"
+    ended = [
+        words.finding("inconclusive", decides=decides, over=True).word for decides in (True, False)
+    ]
+    assert ended == ["No difference shown", "No harm shown"]
+    watch = words.finding("inconclusive", decides=True, over=True, watched=True)
+    assert watch.word == "No alarm"
+    assert words.finding("harm", decides=False, over=True, watched=True).word == "Harm"

@@ -46,8 +46,8 @@ class Scale:
 def ticks(low: float, high: float, about: int) -> list[float]:
     """Round values inside [low, high], close to `about` of them, zero exact where it is one."""
     span = high - low
-    if not math.isfinite(span) or span <= 0:
-        return []
+    if not math.isfinite(span) or span <= 1e-9 * max(abs(low), abs(high)):
+        return []  # too close together for floats to tell ticks apart
     rough = span / max(1, about)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
