@@ -19,6 +19,13 @@ def add(commands: Commands) -> None:
     new = add_verb(operator, "add", "add a person; prints a one-use sign-in link", _add_operator)
     new.add_argument("name")
     new.add_argument("--roles", nargs="+", choices=[role.value for role in Role], required=True)
+    new.add_argument(
+        "--in-database",
+        action="store_true",
+        help="write to DATABASE_URL itself: for the first person, who has nobody to ask",
+    )
+    ask = new.get_default("run")
+    new.set_defaults(run=lambda given: _add_first(given) if given.in_database else ask(given))
     key = add_noun(commands, "key", "keys of services")
     add_verb(key, "list", "list keys", _keys)
     made = add_verb(key, "create", "make a key; it is shown once", _create_key)
@@ -48,6 +55,27 @@ def _add_operator(client: ServiceClient, arguments: argparse.Namespace) -> int:
     else:
         print(f"Sign-in link of {arguments.name}, good once until {answer['expires_at']}:")
         print(answer["link"])
+    return Exit.OK
+
+
+def _add_first(arguments: argparse.Namespace) -> int:
+    """Add a person without a service to ask: whoever can write the database may do this anyway."""
+    from controller.flow.actors import MACHINE
+    from controller.flow.people import add_operator, make_link
+    from controller.settings import from_environment
+    from controller.storage.sql.unit_of_work import SqlStore
+    from controller.wiring import database
+
+    settings = from_environment()
+    opened = database(settings)
+    try:
+        store = SqlStore(opened)
+        add_operator(store, arguments.name, [Role(role) for role in arguments.roles], actor=MACHINE)
+        secret, expires_at = make_link(store, arguments.name, actor=MACHINE)
+    finally:
+        opened.dispose()
+    print(f"Sign-in link of {arguments.name}, good once until {expires_at.isoformat()}:")
+    print(f"{settings.url}/link/{secret}")
     return Exit.OK
 
 

@@ -16,7 +16,7 @@ from controller.cli.output import print_json, print_table
 from controller.cli.remote import Commands, add_noun, add_verb
 from controller.rollout.states import State, Verb
 
-COLUMNS = ("id", "slot", "state", "challenger", "enrolled", "verdict", "reason")
+COLUMNS = ("id", "slot", "challenger", "state", "enrolled", "verdict", "reason")
 
 
 def add(commands: Commands) -> None:
@@ -47,8 +47,23 @@ def _list(client: ServiceClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(document)
     else:
-        print_table(document["rollouts"], COLUMNS)
+        print_table([_row(rollout) for rollout in document["rollouts"]], COLUMNS)
     return Exit.OK
+
+
+def _row(document: dict[str, Any]) -> dict[str, Any]:
+    """One rollout as a line: its status document, flattened."""
+    models = [f"{model['name']} {model['version']}" for model in document["spec"]["challengers"]]
+    status = document["status"]
+    return {
+        "id": document["metadata"]["id"],
+        "slot": document["metadata"]["slot"],
+        "challenger": ", ".join(models),
+        "state": status["state"],
+        "enrolled": f"{status['enrolled']:.0%}",
+        "verdict": status["verdict"]["value"],
+        "reason": status["verdict"].get("reason"),
+    }
 
 
 def _show(client: ServiceClient, arguments: argparse.Namespace) -> int:

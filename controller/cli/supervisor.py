@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO
@@ -25,6 +26,10 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 20.0
 STOP_SECONDS = 12.0
+
+
+class StopAsked(Exception):
+    """SIGTERM or Ctrl-C came before everything was running."""
 
 
 @dataclass(slots=True)
@@ -66,7 +71,7 @@ class Child:
 class Supervisor:
     """Runs children, and optionally an embedded Valkey, until told to stop."""
 
-    children: Sequence[Child]
+    children: Sequence[Child] = ()
     valkey: EmbeddedValkey | None = None
     on_tick: Callable[[], None] | None = None
     _stopping: bool = field(default=False)
@@ -77,18 +82,26 @@ class Supervisor:
             child.start()
 
     def install_signals(self) -> None:
-        """SIGTERM and Ctrl-C ask for a clean stop."""
+        """SIGTERM and Ctrl-C ask for a clean stop; called first, so that none is missed."""
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
 
     def run(self) -> None:
-        """Watch until asked to stop, then stop everything."""
-        try:
-            while not self._stopping:
-                self.tick()
-                time.sleep(0.2)
-        finally:
-            self.stop()
+        """Watch until asked to stop; whoever started everything stops it, in the right order."""
+        while not self._stopping:
+            self.tick()
+            time.sleep(0.2)
+
+    def go_on(self) -> None:
+        """Say between two steps of a start whether to take the next.
+
+        Raises
+        ------
+        StopAsked
+            If a stop was asked for.
+        """
+        if self._stopping:
+            raise StopAsked
 
     def tick(self) -> None:
         """Start again what has died and whose pause is over."""
@@ -136,7 +149,11 @@ class Supervisor:
             child.start()
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            row_ends = "\n" if os.isatty(2) else ""
+            with suppress(OSError):  # not through sys.stderr, which may be amid a write just now
+                os.write(2, f"{row_ends}stopping…\n".encode())
 
 
 def python_child(name: str, *arguments: str, environment: Mapping[str, str]) -> Child:

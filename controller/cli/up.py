@@ -8,17 +8,23 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+from controller.cli.client import ProblemAnswer, ServiceClient
 from controller.cli.exits import Exit
-from controller.cli.supervisor import Child, Supervisor, python_child
-from controller.errors import SetupFailed
+from controller.cli.supervisor import Child, StopAsked, Supervisor, python_child
+from controller.errors import ControllerError, SetupFailed
 from controller.settings import Settings, from_environment
 from controller.storage.redis.embedded import EmbeddedValkey
 from controller.telemetry import configure_logging
+
+READY_SECONDS: Final = 60.0
+READY_PAUSE_SECONDS: Final = 0.1
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,8 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start, print where it is, and stay until SIGTERM or Ctrl-C."""
     settings = settings_from(arguments)
-    with running(settings) as service:
-        service.supervisor.install_signals()
+    with suppress(StopAsked), running(settings) as service:
+        with suppress(SetupFailed):  # one that takes longer is announced all the same
+            service.wait_until_ready()
+        service.supervisor.go_on()
         _announce(service)
         service.supervisor.run()
     return Exit.OK
@@ -71,6 +79,30 @@ class RunningService:
     supervisor: Supervisor
     new_password: str | None
 
+    def wait_until_ready(self) -> None:
+        """Until the console and the API answer.
+
+        Raises
+        ------
+        SetupFailed
+            If they do not within a minute.
+        StopAsked
+            If a stop was asked for meanwhile.
+        """
+        client = ServiceClient(replace(self.settings, public_url="").url, "")
+        until = time.monotonic() + READY_SECONDS
+        while True:
+            self.supervisor.go_on()
+            self.supervisor.tick()
+            try:
+                client.get("/readyz")
+            except (ControllerError, ProblemAnswer) as problem:
+                if time.monotonic() > until:
+                    raise SetupFailed(f"The service did not become ready: {problem}") from problem
+                time.sleep(READY_PAUSE_SECONDS)
+            else:
+                return
+
 
 @contextmanager
 def running(settings: Settings) -> Iterator[RunningService]:
@@ -80,24 +112,31 @@ def running(settings: Settings) -> Iterator[RunningService]:
 
     Raises
     ------
+    StopAsked
+        If SIGTERM or Ctrl-C came before everything was started.
     SetupFailed
         With a sentence saying what stands in the way and what to do.
     """
+    supervisor = Supervisor()
+    supervisor.install_signals()
     from controller.flow.bootstrap import Credentials
     from controller.wiring import prepare
 
+    supervisor.go_on()
     configure_logging(settings.log_level)
     _make_data_dir(settings.data_dir)
     with only_one(settings.data_dir):
         _check_ports(settings)
         settings = replace(settings, secret_key=_secret(settings))
-        valkey = None if settings.redis_url else EmbeddedValkey(settings.data_dir / "valkey")
-        if valkey is not None:
-            valkey.start()
-            settings = replace(settings, redis_url=valkey.url)
-        supervisor = Supervisor(children=_children(settings), valkey=valkey)
         try:
+            if not settings.redis_url:
+                supervisor.valkey = EmbeddedValkey(settings.data_dir / "valkey")
+                supervisor.valkey.start()
+                settings = replace(settings, redis_url=supervisor.valkey.url)
+            supervisor.go_on()
             credentials: Credentials = prepare(settings)
+            supervisor.go_on()
+            supervisor.children = _children(settings)
             supervisor.start()
             yield RunningService(settings, supervisor, credentials.new_password)
         finally:
@@ -175,8 +214,9 @@ def _children(settings: Settings) -> list[Child]:
 
 def _announce(service: RunningService) -> None:
     settings = service.settings
-    print(f"Console and API: {settings.url}")
+    lines = [f"  Console and API: {settings.url}"]
     if service.new_password is not None:
-        print(f"Sign in as admin with the password {service.new_password} (shown once).")
-    print(f"Keys and tokens: {settings.data_dir / 'credentials.json'}")
+        lines.append(f"  Sign in as admin with the password {service.new_password} (shown once).")
+    lines.append(f"  Keys and tokens: {settings.data_dir / 'credentials.json'}")
+    sys.stdout.write("\n".join(["", *lines, "  Ctrl-C stops the service.", "", ""]))
     sys.stdout.flush()

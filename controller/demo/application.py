@@ -118,6 +118,11 @@ class FlightDesk:
         return not self._again and self._next >= len(self._ids) and not self._pending
 
     @property
+    def season(self) -> int:
+        """How often the span has been flown to its end."""
+        return self._season
+
+    @property
     def day(self) -> date:
         """The recorded date that is now; the last one when all is over."""
         return date_at(min(self._season_minute(), self._clock.ends))

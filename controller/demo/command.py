@@ -35,7 +35,10 @@ def add(commands: Commands) -> None:
         help=f"of the assignment; the same seed, the same arms (default {DEFAULT_SEED})",
     )
     parser.add_argument(
-        "--max-seconds", type=float, metavar="S", help="end after S seconds in any case"
+        "--max-seconds",
+        type=float,
+        metavar="S",
+        help="end after S seconds in any case; exit code 1 if a rollout was still on its way",
     )
     parser.set_defaults(run=run)
 

@@ -81,6 +81,11 @@ class Desks:
         return self._client.counts()
 
     @property
+    def later_season(self) -> bool:
+        """Whether December is over and the few flights of later seasons are served."""
+        return self._alerts.season > 0
+
+    @property
     def served(self) -> int:
         """Flights served so far."""
         return self._alerts.served

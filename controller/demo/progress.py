@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, Final, TextIO
 
 from controller.cli.client import ServiceClient, segment
@@ -17,6 +18,11 @@ ENDED: Final = frozenset(
 )
 """States in which a rollout of the demo asks for nothing more."""
 PROMOTED: Final = frozenset({State.PROMOTING, State.BAKING, State.PROMOTED})
+
+LATER: Final = (
+    "December is over; a few flights keep coming so that the promotion can be watched "
+    "(the date begins again at April)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +115,16 @@ class Progress:
     def __init__(self, clock: Callable[[], float], stream: TextIO | None = None) -> None:
         self._clock = clock
         self._stream = sys.stderr if stream is None else stream
+        self._later = False
         self._said: dict[str, tuple[str, str]] = {}
 
-    def show(self, day: str, served: int, found: Sequence[Standing]) -> None:
-        """Tell where the application and its rollouts stand."""
+    def show(
+        self, day: str, served: int, found: Sequence[Standing], *, later: bool = False
+    ) -> None:
+        """Tell where the application and its rollouts stand; `later` once December is over."""
+        if later and not self._later:
+            self._later = True
+            self.note(LATER)
         for one in found:
             said = (one.state, one.verdict)
             if self._said.get(one.slot) != said:
@@ -120,8 +132,9 @@ class Progress:
                 why = f" ({one.reason})" if one.reason else ""
                 self.note(f"{day}  {one.slot:<18} {one.state:<12} {one.verdict}{why}")
         if self._stream.isatty():
-            parts = [f"{day}  {served:,} flights", *(f"{one.slot} {one.units:,}" for one in found)]
-            self._stream.write(f"\r\x1b[K{'  '.join(parts)[:150]}")
+            judged = ", ".join(f"{one.slot} {one.units:,}" for one in found)
+            line = f"{day}  {served:,} flights served; complete units: {judged}"
+            self._stream.write(f"\r\x1b[K{line[: get_terminal_size().columns - 1]}")
             self._stream.flush()
 
     def note(self, text: str) -> None:

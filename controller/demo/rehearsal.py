@@ -96,7 +96,7 @@ class Ending:
     ----------
     verdict : str
     reason : str
-        `oec_better`, `oec_worse`, `guardrail_harm` or `horizon_not_reached`.
+        `oec_shown`, `oec_worse`, `guardrail_harm` or `horizon_not_reached`.
     second : float
         On the demo's clock.
     stage : int
@@ -211,7 +211,7 @@ class _Rehearsal:
         if self._looks and self._looks[-1].z <= -self._looks[-1].bound:
             return self.ending("ROLLBACK", "oec_worse", second)
         if self._looks and self._looks[-1].z >= self._looks[-1].bound:
-            return self.ending("PROMOTE", "oec_better", second)
+            return self.ending("PROMOTE", "oec_shown", second)
         if len(self._epochs) < len(self._policy.ramp) and self._fulfilled(second):
             self._open_next(second + self._delays.reacting)
         return None

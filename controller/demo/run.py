@@ -10,14 +10,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.cli.client import ProblemAnswer, ServiceClient
 from controller.cli.exits import Exit
-from controller.cli.supervisor import Supervisor
+from controller.cli.supervisor import StopAsked, Supervisor
 from controller.cli.up import running, settings_from
 from controller.demo.operators import approve_open, ask, define, existing, submit
 from controller.demo.people import introduce, seed_salts
@@ -30,14 +30,12 @@ from controller.demo.scenario import (
     YEAR_SECONDS,
     rollouts,
 )
-from controller.errors import ControllerError, SetupFailed
+from controller.errors import SetupFailed
 from controller.settings import Settings
 
 if TYPE_CHECKING:  # loaded beside the start of the service, which does not wait for scikit-learn
     from controller.demo.desks import Desks, Material
 
-READY_SECONDS: Final = 60.0
-TICK_SECONDS: Final = 0.2
 LOOK_SECONDS: Final = 1.0
 
 
@@ -63,12 +61,12 @@ def run_demo(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with _own_data_dir(options) as settings, ThreadPoolExecutor(1) as trainer:
         material = trainer.submit(_load_material)
-        with running(settings) as service:
-            service.supervisor.install_signals()
+        with suppress(StopAsked), running(settings) as service:
             demo = _Demo(service.supervisor, service.settings, options, began)
-            demo.wait_until_ready()
+            service.wait_until_ready()
             demo.open(material.result())
             return demo.watch()
+    return Exit.OK
 
 
 def _load_material() -> Material:
@@ -110,24 +108,11 @@ class _Demo:
         self._look_at = 0.0
         self._code = Exit.OK
 
-    def wait_until_ready(self) -> None:
-        """Until the service says that it is ready."""
-        until = time.monotonic() + READY_SECONDS
-        while True:
-            self._supervisor.tick()
-            try:
-                self._as("admin").get("/readyz")
-            except (ControllerError, ProblemAnswer) as problem:
-                if time.monotonic() > until:
-                    raise SetupFailed(f"The service did not become ready: {problem}") from problem
-                time.sleep(TICK_SECONDS / 2)
-            else:
-                return
-
     def open(self, material: Material) -> None:
         """Define what counts, ask for the rollouts, tell the way in, and open the desks."""
         from controller.demo.desks import open_desks
 
+        self._supervisor.go_on()
         wanted = rollouts(material.models)
         self._ids = existing(self._as("admin"), [one.slot for one in wanted])
         if not self._ids:
@@ -139,6 +124,7 @@ class _Demo:
                 seed_salts(self._settings, self._ids, self._options.seed)
             for rollout in self._ids.values():
                 submit(self._as(AUTHOR), rollout)
+        self._supervisor.go_on()
         self._announce()
         self._desks = open_desks(
             material,
@@ -164,7 +150,7 @@ class _Demo:
         return self._code
 
     def close(self) -> None:
-        """Close the desks; the service is stopped by whoever started it."""
+        """Close the desks, before the service that they talk to is stopped by who started it."""
         if self._desks is not None:
             self._desks.close()
             self._events = self._desks.counts()
@@ -198,7 +184,10 @@ class _Demo:
         except (SetupFailed, ProblemAnswer) as problem:
             self._progress.note(f"the service does not answer just now: {problem}")
             return
-        self._progress.show(self._desks.day.isoformat(), self._desks.served, self._found)
+        desks = self._desks
+        self._progress.show(
+            desks.day.isoformat(), desks.served, self._found, later=desks.later_season
+        )
 
     def _as(self, name: str) -> ServiceClient:
         token: str = self._credentials["operators"][name]["token"]
@@ -211,7 +200,8 @@ class _Demo:
         waits = (
             f"{' and '.join(APPROVERS)} will decide by themselves."
             if self._options.auto_approve
-            else f"Then a promotion waits for you: sign in as {' and '.join(APPROVERS)}."
+            else "Once the evidence suffices, often\n  before December, a promotion waits for you: "
+            f"sign in as {' and '.join(APPROVERS)}."
         )
         lines = [
             "",

@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from controller.cli.client import ServiceClient
+from controller.errors import SetupFailed
 
 COMMAND = str(Path(sys.executable).with_name("controller"))
 
@@ -31,7 +32,7 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(URLError, ConnectionError, TimeoutError):
+        with contextlib.suppress(URLError, ConnectionError, TimeoutError, SetupFailed):
             if found := condition():
                 return found
         assert time.monotonic() < until, f"{what}: not within {seconds} s"
@@ -82,6 +83,8 @@ class Up:
         found = {}
         for pid in descendants(self.process.pid, deep=False):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if len(words) < 2:
+                continue  # a process that is just starting, or has just ended
             name = "valkey" if "valkey-server" in words[0] else words[-2]
             found[name] = pid
         return found
@@ -130,7 +133,7 @@ def start(
 
     def ready() -> bool:
         assert process.poll() is None, log.read_text()
-        return up.ready()
+        return up.ready() and "Console" in log.read_text()  # the last thing of a start
 
     try:
         wait_until(ready, "the service is ready")

@@ -23,7 +23,7 @@ from tests.acceptance.service import Up, running, wait_until
 pytestmark = pytest.mark.serial
 
 BATCH = 50
-SECONDS = 25.0
+SECONDS = 14.0
 PRODUCERS = 2
 
 

@@ -209,6 +209,7 @@ def test_after_december_the_same_flights_fly_again_as_new_departures(
     assert set(flights) <= set(first)
     assert len(set(flights)) == len(flights), "a later season flies another twentieth"
     assert set(seasons) == {"2", "3"}
+    assert desk.season == 2, "two seasons are over, the third is flown"
     assert not desk.finished
 
 

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from controller.demo.progress import Progress, Standing, standing, write_report
+import pytest
+
+from controller.demo.progress import LATER, Progress, Standing, standing, write_report
 
 WEATHER = {"name": "weather-boosting", "version": "2013.2"}
 
@@ -88,3 +90,28 @@ def test_off_a_terminal_a_line_stands_for_a_change() -> None:
     assert len(lines) == 1
     assert "Ramping" in lines[0]
     assert lines[0].startswith("    7 s  2013-04-02")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_told_what_is_counted_in_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    one = standing("s", _document("Ramping", "KEEP_GOING", "x", units=4321, look=1))
+    stream = _Terminal()
+    progress = Progress(lambda: 7.0, stream)
+    progress.show("2013-04-02", 1234, [one])
+    assert stream.getvalue().endswith("2013-04-02  1,234 flights served; complete units: s 4,321")
+    monkeypatch.setenv("COLUMNS", "20")
+    progress.show("2013-04-02", 1234, [one])
+    assert len(stream.getvalue().rpartition("\x1b[K")[2]) < 20
+
+
+def test_the_end_of_december_is_told_once() -> None:
+    stream = io.StringIO()
+    progress = Progress(lambda: 85.0, stream)
+    for later in (False, True, True):
+        progress.show("2013-04-02", 10, [], later=later)
+    assert stream.getvalue() == f"   85 s  {LATER}\n"

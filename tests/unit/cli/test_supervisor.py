@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli.supervisor import Child, Supervisor
+from controller.cli.supervisor import Child, StopAsked, Supervisor
 
 pytestmark = pytest.mark.serial
 
@@ -69,6 +69,30 @@ def test_the_pause_doubles_while_a_child_keeps_dying() -> None:
     wait_for(lambda: ticked(supervisor) and child.restarts >= 3)
     assert child.pause >= 0.08
     supervisor.stop()
+
+
+def test_a_stop_asked_for_during_the_start_ends_the_start_and_the_watch() -> None:
+    supervisor = Supervisor(children=[sleeper()])
+    supervisor.go_on()
+    supervisor.request_stop()
+    with pytest.raises(StopAsked):
+        supervisor.go_on()
+    supervisor.run()
+    assert not supervisor.children[0].running
+
+
+def test_the_children_outlive_the_watch_until_they_are_stopped() -> None:
+    """Whoever talks to them says goodbye in between."""
+    child = sleeper()
+    supervisor = Supervisor(children=[child])
+    supervisor.start()
+    supervisor.request_stop()
+    try:
+        supervisor.run()
+        assert child.running
+    finally:
+        supervisor.stop()
+    assert not child.running
 
 
 def test_a_child_that_ignores_the_signal_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
