@@ -113,7 +113,7 @@ command -v "$(PYTHON)" >/dev/null 2>&1 || { \
 	say "$(PYTHON) is `"$(PYTHON)" --version 2>&1`, but Python 3.11 or newer is needed. Name one: make PYTHON=python3.12"; exit 1; }; \
 "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	say "$(PYTHON) lacks its venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }; \
-say "installing the dependencies locked in $(1) into $(VENV), once"; \
+say "installing the dependencies locked in $(1) into $(VENV), once; this takes one to three minutes"; \
 if ! usable || outdated $(RUNTIME_LOCK) || outdated $(DEV_LOCK); then "$(PYTHON)" -m venv --clear "$(VENV)"; fi; \
 "$(BIN)/python" -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes --only-binary :all: -r $(1); \
 "$(BIN)/python" -m pip install --disable-pip-version-check --no-input --quiet --no-index --no-deps --no-build-isolation -e .; \

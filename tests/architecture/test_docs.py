@@ -135,8 +135,13 @@ class Service:
     def environment(self) -> dict[str, str]:
         """The reader's shell: our commands on the path, the address and the key exported."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        key = self.credentials["keys"]["admin"]
-        return {**os.environ, "PATH": path, "CONTROLLER_URL": self.url, "CONTROLLER_KEY": key}
+        return {
+            **os.environ,
+            "PATH": path,
+            "CONTROLLER_URL": self.url,
+            "CONTROLLER_TOKEN": self.credentials["operators"]["admin"]["token"],
+            "CONTROLLER_KEY": self.credentials["keys"]["sdk"],
+        }
 
 
 @pytest.fixture
