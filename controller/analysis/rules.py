@@ -9,7 +9,7 @@ from controller.analysis.planned import PlannedRules
 from controller.analysis.report import Claim
 from controller.experiments.metrics import Metric
 from controller.experiments.plans import CHAMPION, Plan
-from controller.experiments.policies import Futility
+from controller.experiments.policies import Futility, OecRules
 from controller.experiments.policies import Spending as SpendingName
 from controller.experiments.slots import Goal, Guardrail, Oec
 from controller.stats.futility import FutilityPlan, design_drift
@@ -33,11 +33,6 @@ def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
     alpha = rules.alpha if superior else rules.alpha / 2.0
     levels = len(plan.challengers)
     whole = SequentialPlan(alpha=alpha / levels, sides=2 if superior else 1)
-    futility = None
-    if rules.futility is Futility.NON_BINDING:
-        futility = FutilityPlan(
-            drift=design_drift(whole, power=rules.power), beta=1.0 - rules.power
-        )
     return PlannedRules(
         claim=Claim.SUPERIOR if superior else Claim.NOT_WORSE,
         better=metric.better,
@@ -45,8 +40,8 @@ def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
         alpha=alpha,
         sides=whole.sides,
         levels=levels,
-        spending=_spending(plan),
-        futility=futility,
+        spending=spending(rules),
+        futility=futility_plan(rules, whole),
         size_planned=_size(plan, plan.horizon),
         first_look=rules.first_look,
     )
@@ -66,7 +61,7 @@ def guardrail_rules(plan: Plan, guardrail: Guardrail, metric: Metric) -> Planned
         alpha=plan.policy.guardrail_rules(guardrail.metric).alpha,
         sides=1,
         levels=1,
-        spending=_spending(plan),
+        spending=spending(plan.policy.oec),
         futility=None,
         size_planned=_size(plan, horizon),
         first_look=plan.policy.oec.first_look,
@@ -81,11 +76,19 @@ def margin_null(metric: Metric, *, margin: float | None, relative: float | None)
     return Null(shift=-metric.better * margin)
 
 
-def _spending(plan: Plan) -> Spending:
-    rules = plan.policy.oec
+def spending(rules: OecRules) -> Spending:
+    """How a policy's planned tests release their alpha."""
     return Spending(shape=_SHAPES[rules.spending], parameter=rules.gamma)
 
 
+def futility_plan(rules: OecRules, whole: SequentialPlan) -> FutilityPlan | None:
+    """How the OEC's test gives up hope; None where the policy does not want it to."""
+    if rules.futility is not Futility.NON_BINDING:
+        return None
+    return FutilityPlan(drift=design_drift(whole, power=rules.power), beta=1.0 - rules.power)
+
+
 def _size(plan: Plan, horizon: int) -> float:
-    """W_max of one challenger beside champion; the first stands for all (equal parts)."""
-    return planned_size(horizon, plan.weights[plan.challengers[0]], plan.weights[CHAMPION])
+    """W_max of one challenger beside champion: of the one with the least weight, for all."""
+    least = min(plan.weights[arm] for arm in plan.challengers)
+    return planned_size(horizon, least, plan.weights[CHAMPION])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from controller.analysis.rules import futility_plan, spending
 from controller.errors import BaselineUnknown
 from controller.experiments.metrics import Metric
 from controller.experiments.plans import CHAMPION
 from controller.experiments.policies import Mode, Policy
 from controller.experiments.slots import Goal, Oec, Slot
 from controller.flow.ports.work import Work
-from controller.stats.group_sequential import SequentialPlan, boundaries
+from controller.stats.futility import FutilityLook, FutilityPlan, next_futility
+from controller.stats.group_sequential import SequentialPlan, TakenLook, boundaries
 from controller.stats.planning import (
     Operating,
     always_valid_bounds,
@@ -60,15 +62,15 @@ def horizon(
         power=policy.oec.power,
         alternative=alternative,
         inflation=inflation(
-            sequential_test(policy, alpha=alpha, alternative=alternative),
+            sequential_test(policy, alpha=alpha, alternative=alternative, gives_up=True),
             alpha=alpha,
             power=policy.oec.power,
             alternative=alternative,
         ),
     )
-    return horizon_units(
-        size, treatment_weight=weights[challengers[0]], control_weight=weights[CHAMPION]
-    )
+    # The challenger with the least weight needs the most units.
+    least = min(weights[arm] for arm in challengers)
+    return horizon_units(size, treatment_weight=least, control_weight=weights[CHAMPION])
 
 
 def smallest_effect(oec: Oec, mean: float) -> float:
@@ -92,27 +94,48 @@ def baseline_of(work: Work, project: str, slot: Slot, metric: Metric) -> tuple[f
     observed = work.measurements.observed(project, slot.key, metric)
     if observed is None or not observed.sd > 0.0:
         raise BaselineUnknown(
-            f"Metric {metric.key!r} has no history in slot {slot.key!r} (100 observed units are "
-            "needed) and states no baseline: state oec.horizon in the policy instead."
+            f"Metric {metric.key!r} has no baseline in slot {slot.key!r}. Do one of three: let the "
+            "slot be observed at rest until 100 of its units are complete (its `observe` share), "
+            f"give a file of past units (`controller plan --history FILE`), or state it "
+            f'(`baseline: {{"mean": ..., "sd": ...}}` in the metric). Without one, the policy '
+            "states oec.horizon in units."
         )
     return observed.mean, observed.sd
 
 
 def sequential_test(
-    policy: Policy, *, alpha: float, alternative: Alternative
+    policy: Policy, *, alpha: float, alternative: Alternative, gives_up: bool = False
 ) -> Callable[[float], Operating]:
-    """What the policy's test does under a true drift, by the recursion that judges the looks."""
+    """What the policy's test does under a true drift, by the recursion that judges the looks.
+
+    With `gives_up` it stops where the policy's futility says so, as a rollout does.
+    """
     fractions = np.linspace(max(policy.oec.first_look, 1.0 / _LOOKS), 1.0, _LOOKS).tolist()
     if policy.oec.mode is Mode.ANYTIME:
         bounds = always_valid_bounds(
             fractions, alpha=alpha, tuning=_DETECTED_BEFORE_END, alternative=alternative
         )
+        hopeless = None
     else:
-        plan = SequentialPlan(alpha=alpha, sides=2 if alternative == "two-sided" else 1)
+        plan = SequentialPlan(
+            alpha=alpha, sides=2 if alternative == "two-sided" else 1, spending=spending(policy.oec)
+        )
         looks = boundaries(plan, fractions)
         bounds = [look.critical_value for look in looks]
+        futility = futility_plan(policy.oec, plan) if gives_up else None
+        hopeless = None if futility is None else _hopeless(plan, futility, looks)
+    floor = [-bound for bound in bounds] if alternative == "two-sided" else None
 
     def run(drift: float) -> Operating:
-        return operating(fractions, bounds, drift=drift)
+        return operating(fractions, bounds, drift=drift, stop_below=floor, hopeless=hopeless)
 
     return run
+
+
+def _hopeless(
+    plan: SequentialPlan, futility: FutilityPlan, looks: Sequence[TakenLook]
+) -> list[tuple[float, float]]:
+    given_up: list[FutilityLook] = []
+    for index, look in enumerate(looks):
+        given_up.append(next_futility(plan, futility, looks[:index], given_up, look))
+    return [(each.worse_above, each.better_below) for each in given_up]

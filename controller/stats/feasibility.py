@@ -7,14 +7,21 @@ A plan that cannot decide is refused before it costs anybody anything: a rollout
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from controller.errors import InvalidInput
-from controller.stats.planning import (
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.stats.calendar import (
     RampStage,
+    Span,
+    Traffic,
     arrivals,
     days_until,
+    lengthened,
+)
+from controller.stats.planning import (
     detectable_effect,
     horizon_units,
     power_at,
@@ -42,8 +49,8 @@ class Demand:
     alternative : {"two-sided", "larger", "smaller"}
     inflation : float
         Sequential horizon over the fixed one.
-    expected_fraction : float
-        Mean size at the stop over the horizon's, when `effect` is true.
+    expected_fraction, null_fraction : float
+        Mean size at the stop over the horizon's, when `effect` is true and when there is none.
     delay_days : float
         Window plus lateness of the metric.
     horizon : int or None
@@ -58,30 +65,9 @@ class Demand:
     alternative: Alternative = "two-sided"
     inflation: float = 1.0
     expected_fraction: float = 1.0
+    null_fraction: float = 1.0
     delay_days: float = 0.0
     horizon: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """New eligible units a day: what is expected, and the range the answer should cover."""
-
-    low: float
-    expected: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.low <= self.expected <= self.high < math.inf:
-            raise InvalidInput("0 <= low <= expected <= high", field="traffic")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Days from the start under expected traffic, and the range: soonest with the most traffic."""
-
-    soonest: float
-    expected: float
-    latest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +79,9 @@ class Forecast:
     key : str
     units : int
         Horizon in units of all arms.
-    first_look, decision, end : Span
-        Days until the first look, until the mean decision if the effect is true, and until the
-        horizon.
+    first_look, decision, no_effect, end : Span
+        Days until the first look, until the mean decision if the effect is true and if there is
+        none, and until the horizon.
     power_at_limit : float
         P(shown) with the units that are complete when the time limit ends.
     effect_at_limit : float
@@ -114,6 +100,7 @@ class Forecast:
     units: int
     first_look: Span
     decision: Span
+    no_effect: Span
     end: Span
     power_at_limit: float
     effect_at_limit: float
@@ -132,6 +119,7 @@ def forecast(
     control_weight: float,
     limit_days: float,
     first_look: float = 0.05,
+    gate_delay_days: float = 0.0,
 ) -> Forecast:
     """Horizon, calendar, power and feasibility of one claim.
 
@@ -146,6 +134,8 @@ def forecast(
         Deadline in days from the start.
     first_look : float
         Share of the horizon at which the first look may happen.
+    gate_delay_days : float
+        From exposure to completeness of the metric whose complete units open the next stage.
 
     Returns
     -------
@@ -159,37 +149,53 @@ def forecast(
     units = wanted if demand.horizon is None else demand.horizon
     per_unit = treatment_weight * control_weight / (treatment_weight + control_weight)
 
-    def span(count: float) -> Span:
-        days = [
-            days_until(count, stages, daily=daily, delay_days=demand.delay_days)
-            for daily in (traffic.high, traffic.expected, traffic.low)
-        ]
-        return Span(soonest=days[0], expected=days[1], latest=days[2])
+    def ramp(daily: float) -> tuple[RampStage, ...]:
+        return lengthened(stages, daily=daily, delay_days=gate_delay_days)
 
-    end = span(units)
-    within = _complete_by(limit_days, stages, traffic.expected, demand.delay_days)
-    size = min(within, float(units)) * per_unit / demand.inflation
+    def days(count: float, daily: float) -> float:
+        return days_until(count, ramp(daily), daily=daily, delay_days=demand.delay_days)
+
+    def span(fraction: float) -> Span:
+        return traffic.span(lambda daily: days(fraction * units, daily))
+
+    end = span(1.0)
+    arrived = _arrived(ramp(traffic.expected), traffic.expected, demand.delay_days, limit_days)
+    within = min(float(arrived[-1]) if arrived.size else 0.0, float(units))
     power = power_at(
-        size, demand.effect, demand.variance, alpha=demand.alpha, alternative=demand.alternative
+        within * per_unit / demand.inflation,
+        demand.effect,
+        demand.variance,
+        alpha=demand.alpha,
+        alternative=demand.alternative,
     )
-    most = _complete_by(limit_days, stages, 1.0, demand.delay_days)
+    needed = max(wanted, units)
     return Forecast(
         key=demand.key,
         units=units,
-        first_look=span(first_look * units),
-        decision=span(demand.expected_fraction * units),
+        first_look=span(first_look),
+        decision=span(demand.expected_fraction),
+        no_effect=span(demand.null_fraction),
         end=end,
         power_at_limit=float(power),
-        effect_at_limit=float(_detectable(demand, [min(within, units) * per_unit])[0]),
+        effect_at_limit=_detectable(demand, [within * per_unit])[0],
         feasible=end.expected <= limit_days and float(power) >= FEWEST_POWER,
-        days_needed=span(max(wanted, units)).expected,
-        traffic_factor=(
-            max(wanted, units) / (most * traffic.expected)
-            if most * traffic.expected > 0.0
-            else math.inf
+        days_needed=days(needed, traffic.expected),
+        traffic_factor=_smallest_factor(
+            lambda factor: days(needed, factor * traffic.expected) <= limit_days
         ),
-        mde_curve=_curve(demand, stages, traffic.expected, per_unit, limit_days),
+        mde_curve=_curve(demand, np.minimum(arrived, units), per_unit),
     )
+
+
+def _smallest_factor(enough: Callable[[float], bool]) -> float:
+    """The least factor that is enough, to a thousandth; inf where a million-fold is not."""
+    low, high = 1e-6, 1e6
+    if not enough(high):
+        return math.inf
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def _required(demand: Demand) -> float:
@@ -215,25 +221,23 @@ def _detectable(demand: Demand, sizes: Sequence[float]) -> list[float]:
     return [float(value) for value in found]
 
 
-def _complete_by(
-    days: float, stages: Sequence[RampStage], daily: float, delay_days: float
-) -> float:
-    whole = math.floor(days)
-    if whole < 1:
-        return 0.0
-    return float(arrivals(stages, daily=daily, days=whole, delay_days=delay_days)[-1])
+def _arrived(
+    stages: Sequence[RampStage], daily: float, delay_days: float, limit_days: float
+) -> NDArray[np.float64]:
+    """Complete units by the end of each whole day of the limit."""
+    days = max(0, math.floor(limit_days))
+    return arrivals(stages, daily=daily, days=days, delay_days=delay_days)
 
 
 def _curve(
-    demand: Demand, stages: Sequence[RampStage], daily: float, per_unit: float, limit_days: float
+    demand: Demand, arrived: NDArray[np.float64], per_unit: float
 ) -> tuple[tuple[int, float], ...]:
-    whole = math.floor(limit_days)
+    whole = arrived.size
     if whole < 1:
         return ()
-    units = arrivals(stages, daily=daily, days=whole, delay_days=demand.delay_days)
     every = max(1, math.ceil(whole / 60))
     days = [*range(every, whole, every), whole]
-    effects = _detectable(demand, [float(units[day - 1]) * per_unit for day in days])
+    effects = _detectable(demand, [float(arrived[day - 1]) * per_unit for day in days])
     return tuple(
         (day, effect) for day, effect in zip(days, effects, strict=True) if math.isfinite(effect)
     )

@@ -18,7 +18,14 @@ from scipy.special import ndtr, ndtri
 
 from controller.errors import InvalidInput
 from controller.stats.mixture import critical_z, tuned_rho
-from controller.stats.recursion import START, Step, advance, probability_above, probability_below
+from controller.stats.recursion import (
+    START,
+    Step,
+    SubDensity,
+    advance,
+    probability_above,
+    probability_below,
+)
 from controller.stats.results import Alternative
 
 _DRIFT_STEPS = 60
@@ -41,17 +48,6 @@ class Operating:
     power: float
     expected_fraction: float
     stopped_by: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RampStage:
-    """One step of a ramp: the enrolled share of eligible traffic, and its shortest length in days.
-
-    The last stage lasts until the test ends.
-    """
-
-    enrolled: float
-    days: float
 
 
 def required_size(
@@ -160,6 +156,7 @@ def operating(
     *,
     drift: float,
     stop_below: Sequence[float] | None = None,
+    hopeless: Sequence[tuple[float, float]] | None = None,
 ) -> Operating:
     """Power and expected size of a sequential test under one true effect.
 
@@ -172,8 +169,11 @@ def operating(
     drift : float
         Mean of z at fraction 1: effect sqrt(W_max / s2).
     stop_below : sequence of float, optional
-        z at or below which the test stops without its claim: minus `reject_above` for a two-sided
-        test, the futility bounds for a one-sided one; never if not given.
+        z at or below which the test stops: minus `reject_above` for a two-sided test; never if not
+        given.
+    hopeless : sequence of (low, high), shape (n_looks,), optional
+        Open interval of z in which each look gives up (`futility.FutilityLook`); empty where low is
+        not below high.
 
     Returns
     -------
@@ -183,29 +183,47 @@ def operating(
     ----------
     .. [1] Jennison and Turnbull (2000), "Group Sequential Methods", section 19.2.
     """
-    floor = [-math.inf] * len(fractions) if stop_below is None else list(stop_below)
-    if not len(fractions) == len(reject_above) == len(floor):
+    looks = len(fractions)
+    floor = [-math.inf] * looks if stop_below is None else list(stop_below)
+    gone = [(math.inf, -math.inf)] * looks if hopeless is None else list(hopeless)
+    if not looks == len(reject_above) == len(floor) == len(gone):
         raise InvalidInput("one bound a look", field="reject_above")
     before, earlier = START, 0.0
     rejected, stopped = [], []
     for index, (t, high, low) in enumerate(zip(fractions, reject_above, floor, strict=True)):
         step = Step(variance_ratio=earlier / t, mean=drift * math.sqrt(t))
         up = probability_above(before, step, high)
-        down = probability_below(before, step, low) if low > -math.inf else 0.0
+        going_on = _going_on(low, gone[index], high)
         rejected.append(up)
-        stopped.append(up + down)
-        following = fractions[index + 1] if index + 1 < len(fractions) else None
-        if following is None or not low < high:
+        stopped.append(1.0 - math.fsum(stopped) - _inside(before, step, going_on))
+        following = fractions[index + 1] if index + 1 < looks else None
+        if following is None or not going_on:
             break
-        before = advance(before, step, going_on=((low, high),), next_ratio=t / following)
+        before = advance(before, step, going_on=going_on, next_ratio=t / following)
         earlier = t
-    stopped += [0.0] * (len(fractions) - len(stopped))
+    stopped += [0.0] * (looks - len(stopped))
     early = math.fsum(t * p for t, p in zip(fractions, stopped, strict=True))
     left = max(0.0, 1.0 - math.fsum(stopped))
     return Operating(
         power=math.fsum(rejected),
         expected_fraction=early + left * fractions[-1],
         stopped_by=np.cumsum(stopped),
+    )
+
+
+def _going_on(
+    low: float, hopeless: tuple[float, float], high: float
+) -> tuple[tuple[float, float], ...]:
+    """Where a look neither rejects nor gives up: at most two intervals."""
+    start, end = hopeless
+    parts = ((low, high),) if start >= end else ((low, min(start, high)), (max(end, low), high))
+    return tuple((left, right) for left, right in parts if left < right)
+
+
+def _inside(before: SubDensity, step: Step, intervals: Sequence[tuple[float, float]]) -> float:
+    return math.fsum(
+        probability_below(before, step, high) - probability_below(before, step, low)
+        for low, high in intervals
     )
 
 
@@ -262,55 +280,6 @@ def inflation(
     """Factor by which a sequential test's horizon exceeds the fixed test's at the same power."""
     _check(alpha, power)
     return (drift_for_power(run, power) / _drift(alpha, power, alternative)) ** 2
-
-
-def arrivals(
-    stages: Sequence[RampStage], *, daily: float, days: int, delay_days: float = 0.0
-) -> NDArray[np.float64]:
-    """Analysed units that are complete by the end of each day.
-
-    Parameters
-    ----------
-    stages : sequence of RampStage
-        In order; the last one continues to the end.
-    daily : float
-        Eligible units a day that have not been seen before.
-    days : int
-        Length of the answer.
-    delay_days : float
-        Window plus lateness: a unit counts so long after its exposure.
-
-    Returns
-    -------
-    ndarray, shape (days,)
-        Cumulative; entry i is the end of day i + 1.
-    """
-    if not stages or not daily >= 0.0 or days < 0 or not delay_days >= 0.0:
-        raise InvalidInput("a ramp, traffic >= 0, days >= 0, delay >= 0", field="stages")
-    ends = np.cumsum([stage.days for stage in stages])
-    time = np.maximum(np.arange(1, days + 1) - delay_days, 0.0)
-    units = np.zeros(days)
-    start = 0.0
-    for index, stage in enumerate(stages):
-        end = math.inf if index == len(stages) - 1 else float(ends[index])
-        units += stage.enrolled * daily * np.clip(time - start, 0.0, end - start)
-        start = end
-    return units
-
-
-def days_until(
-    units: float, stages: Sequence[RampStage], *, daily: float, delay_days: float = 0.0
-) -> float:
-    """Days until `units` analysed units are complete; inf without traffic."""
-    left, elapsed = float(units), 0.0
-    for index, stage in enumerate(stages):
-        rate = stage.enrolled * daily
-        last = index == len(stages) - 1
-        if last or rate * stage.days >= left:
-            return elapsed + left / rate + delay_days if rate > 0.0 else math.inf
-        left -= rate * stage.days
-        elapsed += stage.days
-    return math.inf
 
 
 def _drift(alpha: float, power: float, alternative: Alternative) -> float:

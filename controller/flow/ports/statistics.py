@@ -30,3 +30,7 @@ class Measurements(Protocol):
     def observed(self, project: str, slot: str, metric: Metric) -> Observed | None:
         """Baseline from observed champion units; None where there are fewer than 100."""
         ...
+
+    def observed_days(self, project: str, slot: str) -> Sequence[int]:
+        """Units of a slot at rest first seen on each of its last full days (at most 28)."""
+        ...

@@ -36,10 +36,11 @@ from controller.storage.sql.ledger import outcomes_of
 from controller.storage.sql.schema.definitions import SlotRow
 from controller.storage.sql.schema.events import DeclarationRow, WatermarkRow
 from controller.storage.sql.schema.rollouts import AllocationRow
-from controller.storage.sql.units import COUNTS, EXCLUSIONS, SqlUnits
+from controller.storage.sql.units import COUNTS, DAY_US, EXCLUSIONS, SqlUnits
 
 LEAST_OBSERVED: Final = 100
 MOST_OBSERVED: Final = 20_000
+MOST_DAYS: Final = 28
 
 _Cells = Mapping[tuple[str, int, str], Moments]
 _CELL = ACCUMULATORS.c
@@ -98,6 +99,13 @@ class SqlMeasurements:
         if sums.n < LEAST_OBSERVED:
             return None
         return _baseline(metric, sums.moments())
+
+    def observed_days(self, project: str, slot: str) -> Sequence[int]:
+        """Units of a slot at rest first seen on each of its last full days (at most 28)."""
+        today = to_micros(database_now(self._connection)) // DAY_US
+        return SqlUnits(self._connection).observed_by_day(
+            project, slot, from_day=today - MOST_DAYS, before_day=today
+        )
 
     # ------------------------------------------------------------ parts of a snapshot
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, func, select, update
 
 from controller.aggregation.exposures import Target
 from controller.flow.ports.ingest import First, UnitState
@@ -22,6 +22,7 @@ UNITS: Table = UnitRow.__table__  # type: ignore[assignment]
 OBSERVED: Table = ObservedUnitRow.__table__  # type: ignore[assignment]
 COUNTS: Table = ExposureCountRow.__table__  # type: ignore[assignment]
 EXCLUSIONS: Table = ExclusionRow.__table__  # type: ignore[assignment]
+DAY_US: Final = 86_400_000_000
 
 
 class SqlUnits:
@@ -126,6 +127,28 @@ class SqlUnits:
             .limit(most)
         ).all()
         return {row.unit: row.exposed_us for row in rows}
+
+    def observed_by_day(
+        self, project: str, slot: str, *, from_day: int, before_day: int
+    ) -> list[int]:
+        """Units of a slot at rest first seen on each of these days (since 1970, UTC), in order.
+
+        Only days with units are listed: on the others a rollout lived in the slot. The first of
+        them is left out, for it is rarely a whole one.
+        """
+        day = (OBSERVED.c.exposed_us - OBSERVED.c.exposed_us % DAY_US).label("day")
+        rows = self._connection.execute(
+            select(day, func.count())
+            .where(
+                OBSERVED.c.project == project,
+                OBSERVED.c.slot == slot,
+                OBSERVED.c.exposed_us >= from_day * DAY_US,
+                OBSERVED.c.exposed_us < before_day * DAY_US,
+            )
+            .group_by("day")
+            .order_by("day")
+        )
+        return [count for _, count in rows][1:]
 
     def observe(self, project: str, slot: str, exposed: Mapping[str, int]) -> None:
         """Remember when units met the champion of a slot at rest; the earliest stays."""

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from controller.flow.actors import Scope
+from controller.storage.sql.base import to_micros
+from controller.storage.sql.database import database_now
+from controller.storage.sql.units import DAY_US, SqlUnits
 from tests.web import METRIC, SLOT, Web
 
 
@@ -56,9 +59,88 @@ def test_without_traffic_nothing_ever_ends(web: Web) -> None:
     assert answer.json["claims"][0]["end"]["expected"] is None
 
 
+def calendar(answer: Any) -> dict[str, Any]:
+    return {f"{step['step']}{step['stage'] or ''}": step for step in answer["calendar"]}
+
+
+def test_the_calendar_names_every_stage_and_date(web: Web) -> None:
+    answer = plan(web, traffic=2000, start="2026-12-01").json
+    steps = calendar(answer)
+    ramp = web.call("GET", "/v1/policies/cautious", web.keys[Scope.READ]).json["ramp"]
+    assert [key for key in steps if key.startswith("stage")] == [
+        f"stage{number}" for number in range(1, len(ramp) + 1)
+    ]
+    assert steps["stage1"]["expected"] == "2026-12-01"
+    # 200 units at 2 % of 2,000 a day take five days, longer than the dwell of one.
+    assert steps["stage2"]["days"]["expected"] == pytest.approx(5.0)
+    assert (steps["stage2"]["expected"], steps["stage2"]["waited_for"]) == (
+        "2026-12-06",
+        "min_units",
+    )
+    assert steps["stage4"]["challenger_share"] == pytest.approx(0.5)
+    order = [steps[name]["days"]["expected"] for name in ("first_evidence", "decision", "horizon")]
+    assert order == sorted(order)
+    assert answer["calendar"] == sorted(
+        answer["calendar"], key=lambda step: step["days"]["expected"]
+    )
+
+
+def test_traffic_that_never_comes_has_no_date(web: Web) -> None:
+    steps = calendar(plan(web, traffic=0).json)
+    assert steps["stage1"]["expected"] is not None
+    assert steps["decision"]["expected"] is None
+
+
+def test_stated_baselines_go_before_the_metrics_own(web: Web) -> None:
+    wide = plan(web, baselines={"cost": {"mean": 1.0, "sd": 2.0}}).json
+    usual = plan(web).json
+    assert wide["baselines"]["cost"] == {"mean": 1.0, "sd": 2.0}
+    assert usual["baselines"]["cost"] == {"mean": 1.0, "sd": 1.0}
+    ratio = wide["claims"][0]["units"] / usual["claims"][0]["units"]
+    assert ratio == pytest.approx(4.0, rel=0.001)
+
+
+def test_uneven_weights_say_what_they_cost(web: Web) -> None:
+    uneven = plan(web, weights={"champion": 0.9, "challenger": 0.1}).json
+    assert uneven["claims"][0]["units"] / plan(web).json["claims"][0]["units"] == pytest.approx(
+        0.25 / 0.09, rel=0.001
+    )
+    assert "2.78 times" in uneven["advice"][-1]
+
+
+def test_a_guardrail_that_nobody_knows_makes_no_plan(web: Web) -> None:
+    admin = web.keys[Scope.ADMIN]
+    bare = {key: value for key, value in METRIC.items() if key != "baseline"}
+    web.call("PUT", "/v1/metrics/errors", admin, json={**bare, "outcome": "errors"})
+    answer = plan(web).json
+    assert answer["feasible"] is False
+    assert "Do one of three" in answer["unknown"]["errors"]
+    assert any(line.startswith("errors: ") for line in answer["advice"])
+
+
+def test_the_slot_at_rest_knows_its_traffic(web: Web) -> None:
+    unstated = plan(web, traffic=None)
+    assert (unstated.status_code, unstated.json["code"]) == (422, "invalid_input")
+    with web.database.begin() as connection:
+        today = to_micros(database_now(connection)) // DAY_US
+        units = SqlUnits(connection)
+        for day, count in ((4, 7), (3, 30), (2, 50), (1, 40)):
+            start = (today - day) * DAY_US
+            units.observe("default", "late", {f"{day}-{k}": start + k for k in range(count)})
+        units.observe("default", "late", {"today": today * DAY_US + 1})
+    answer = plan(web, traffic=None).json
+    # The first observed day is not a whole one; METRIC's slot observes everybody.
+    assert answer["traffic"] == {"low": 30.0, "expected": 40.0, "high": 50.0}
+    assert answer["traffic_observed"] is True
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "code"),
     [
+        ({"weights": {"champion": 1.0}}, 422, "invalid_input"),
+        ({"weights": {"champion": 0.5, "challenger": 0.0}}, 422, "invalid_input"),
+        ({"baselines": {"cost": {"mean": 1.0, "sd": 0.0}}}, 422, "invalid_input"),
+        ({"start": "tomorrow"}, 422, "invalid_input"),
         ({"slot": "nobody"}, 404, "not_found"),
         ({"policy": "solo"}, 403, "policy_not_allowed"),
         ({"challengers": 9}, 422, "invalid_input"),

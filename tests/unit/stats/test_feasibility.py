@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from controller.errors import InvalidInput
-from controller.stats.feasibility import Demand, Forecast, Traffic, forecast
-from controller.stats.planning import RampStage
+from controller.stats.calendar import RampStage, Traffic
+from controller.stats.feasibility import Demand, Forecast, forecast
 
 RAMP = (RampStage(enrolled=0.1, days=5.0), RampStage(enrolled=1.0, days=10.0))
 

@@ -9,11 +9,8 @@ from controller.errors import InvalidInput
 from controller.stats.group_sequential import SequentialPlan, boundaries
 from controller.stats.planning import (
     Operating,
-    RampStage,
     always_valid_bounds,
-    arrivals,
     contrast_variance,
-    days_until,
     detectable_effect,
     drift_for_power,
     horizon_units,
@@ -25,7 +22,6 @@ from controller.stats.planning import (
 from controller.stats.results import Alternative
 
 FRACTIONS = [k / 20 for k in range(1, 21)]
-RAMP = (RampStage(enrolled=0.1, days=3.0), RampStage(enrolled=1.0, days=7.0))
 
 
 def _two_sided(bounds: list[float], drift: float) -> Operating:
@@ -101,27 +97,6 @@ def test_a_bound_that_cannot_be_reached_is_refused() -> None:
         drift_for_power(lambda drift: operating([1.0], [math.inf], drift=drift), 0.9)
 
 
-def test_arrivals_wait_for_the_labels() -> None:
-    assert arrivals(RAMP, daily=1000.0, days=5, delay_days=1.0).tolist() == [
-        0.0,
-        100.0,
-        200.0,
-        300.0,
-        1300.0,
-    ]
-
-
-@pytest.mark.parametrize(("units", "days"), [(200, 4.0), (300, 5.0), (1300, 6.0), (20_300, 25.0)])
-def test_days_until_agree_with_arrivals(units: int, days: float) -> None:
-    assert days_until(units, RAMP, daily=1000.0, delay_days=2.0) == pytest.approx(days)
-    complete = arrivals(RAMP, daily=1000.0, days=int(days), delay_days=2.0)
-    assert complete[-1] == pytest.approx(units)
-
-
-def test_without_traffic_it_never_ends() -> None:
-    assert days_until(1, RAMP, daily=0.0) == math.inf
-
-
 def test_a_relative_margin_scales_the_control() -> None:
     assert contrast_variance(4.0, scale=0.9, treatment_weight=0.5) == pytest.approx(3.62)
 
@@ -134,8 +109,30 @@ def test_illegal_input_is_an_error() -> None:
     with pytest.raises(InvalidInput):
         horizon_units(1.0, treatment_weight=0.0, control_weight=1.0)
     with pytest.raises(InvalidInput):
-        arrivals((), daily=1.0, days=1)
-    with pytest.raises(InvalidInput):
         operating([1.0], [1.0, 2.0], drift=0.0)
     with pytest.raises(InvalidInput):
         power_at(1.0, 1.0, 1.0, alpha=0.0)
+
+
+def test_giving_up_costs_power_and_ends_a_hopeless_test_sooner() -> None:
+    bounds = [look.critical_value for look in boundaries(SequentialPlan(alpha=0.05), FRACTIONS)]
+    gone = [(-0.3, 0.3)] * len(FRACTIONS)
+
+    def run(drift: float, hopeless: list[tuple[float, float]] | None) -> Operating:
+        return operating(
+            FRACTIONS, bounds, drift=drift, stop_below=[-c for c in bounds], hopeless=hopeless
+        )
+
+    for drift in (0.0, 3.0):
+        going_on, giving_up = run(drift, None), run(drift, gone)
+        assert giving_up.power < going_on.power
+        assert giving_up.expected_fraction < going_on.expected_fraction
+    steps = np.random.default_rng(5).normal(3.0 / 20, math.sqrt(1 / 20), (20_000, 20))
+    z = steps.cumsum(axis=1) / np.sqrt(FRACTIONS)
+    ended = (np.abs(z) >= np.array(bounds)) | (np.abs(z) < 0.3)
+    first = np.where(ended.any(axis=1), ended.argmax(axis=1), 19)
+    won = (z >= np.array(bounds))[np.arange(20_000), first]
+    assert run(3.0, gone).power == pytest.approx(won.mean(), abs=0.011)
+    assert run(3.0, gone).expected_fraction == pytest.approx(
+        np.take(FRACTIONS, first).mean(), abs=0.01
+    )
