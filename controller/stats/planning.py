@@ -189,7 +189,8 @@ def operating(
     if not looks == len(reject_above) == len(floor) == len(gone):
         raise InvalidInput("one bound a look", field="reject_above")
     before, earlier = START, 0.0
-    rejected, stopped = [], []
+    rejected: list[float] = []
+    stopped: list[float] = []
     for index, (t, high, low) in enumerate(zip(fractions, reject_above, floor, strict=True)):
         step = Step(variance_ratio=earlier / t, mean=drift * math.sqrt(t))
         up = probability_above(before, step, high)
