@@ -148,7 +148,7 @@ def test_submitting_freezes_what_it_will_be_judged_by(desk: Desk) -> None:
 
 def test_without_horizon_or_history_a_smallest_effect_cannot_be_used() -> None:
     desk = Desk({"oec": {}}, slot={"oec": {"metric": "on-time", "mde": 0.02}})
-    with pytest.raises(BaselineUnknown, match="no history"):
+    with pytest.raises(BaselineUnknown, match="has no baseline"):
         desk.do(desk.create(), Verb.SUBMIT)
 
 
