@@ -106,6 +106,16 @@ class BaselineUnknown(ControllerError):
     code = "baseline_unknown"
 
 
+class PlanInfeasible(ControllerError):
+    """The plan is known to be unable to decide within its limits; what would help is listed."""
+
+    code = "plan_infeasible"
+
+    def __init__(self, message: str | None = None, *, advice: Sequence[str] = ()) -> None:
+        super().__init__(message, advice=list(advice))
+        self.advice = tuple(advice)
+
+
 class QuorumImpossible(ControllerError):
     """Nobody present could ever approve this rollout."""
 
@@ -128,6 +138,12 @@ class BatchReuse(Conflict):
     """This batch id was already used for other bytes."""
 
     code = "batch_reuse"
+
+
+class AliasConflict(Conflict):
+    """This alias contradicts what is known about its ids: already another unit's, or a circle."""
+
+    code = "alias_conflict"
 
 
 class IdempotencyMismatch(ControllerError):

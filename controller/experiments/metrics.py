@@ -223,6 +223,7 @@ def _baseline(fields: Fields) -> Baseline | None:
     if not fields.has("baseline"):
         return None
     inner = fields.child("baseline")
-    baseline = Baseline(mean=inner.number("mean"), sd=inner.number("sd", above=0))
+    mean = inner.number("mean", least=-1e150, most=1e150)
+    baseline = Baseline(mean=mean, sd=inner.number("sd", above=0, most=1e150))
     inner.done()
     return baseline

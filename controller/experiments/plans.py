@@ -33,6 +33,8 @@ class Plan:
         Champion first, then the challengers in order.
     weights : mapping of str to float
         Share of each arm among enrolled units; they add up to 1.
+    eligible : mapping or None
+        Condition tree (`assignment/conditions.py`) that a unit must meet; None admits every unit.
     horizon : int
         Analysed units of all arms at which the OEC's test ends.
     guardrail_horizons : mapping of str to int
@@ -47,6 +49,7 @@ class Plan:
     weights: Mapping[str, float]
     horizon: int
     guardrail_horizons: Mapping[str, int]
+    eligible: Mapping[str, Any] | None = None
 
     @property
     def sha256(self) -> str:
@@ -70,6 +73,8 @@ class Plan:
             "weights": dict(self.weights),
             "horizon": self.horizon,
             "guardrail_horizons": dict(self.guardrail_horizons),
+            # Left out where there is none: plans from before eligibility keep their sha256.
+            **({} if self.eligible is None else {"eligible": self.eligible}),
         }
 
     @classmethod
@@ -90,4 +95,5 @@ class Plan:
             weights=fields.raw("weights"),
             horizon=fields.integer("horizon", least=1),
             guardrail_horizons=fields.raw("guardrail_horizons", {}),
+            eligible=fields.raw("eligible"),
         )

@@ -50,6 +50,7 @@ class OnNoDifference(StrEnum):
     """What happens when the test ends without a difference."""
 
     KEEP_CHAMPION = "keep_champion"
+    KEEP_TESTING = "keep_testing"
 
 
 class Sticky(StrEnum):
@@ -123,7 +124,8 @@ class OecRules:
     """How the OEC is tested. `alpha` is two-sided, `horizon` counts analysed units of all arms.
 
     `gamma` shapes Hwang-Shih-DeCani spending; what a policy leaves out is -3 with futility, -2
-    without (docs/decisions/0017-gamma-follows-futility.md).
+    without (docs/decisions/0017-gamma-follows-futility.md). `reserve` is the part of alpha kept for
+    after the horizon, so that a test may go on (docs/decisions/0027-an-alpha-reserve.md).
     """
 
     mode: Mode = Mode.PLANNED
@@ -135,6 +137,17 @@ class OecRules:
     spending: Spending = Spending.HSD
     gamma: float = -3.0
     on_no_difference: OnNoDifference = OnNoDifference.KEEP_CHAMPION
+    reserve: float = 0.0
+
+    @property
+    def planned_alpha(self) -> float:
+        """What the plan spends by its horizon: alpha without the reserve."""
+        return self.alpha - self.reserve
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form; without a reserve as it was before there were any."""
+        written = _plain(self)
+        return written if self.reserve else {k: v for k, v in written.items() if k != "reserve"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +296,7 @@ class Policy:
             "description": self.description,
             "autonomy": self.autonomy.value,
             "ramp": [stage.document() for stage in self.ramp],
-            "oec": _plain(self.oec),
+            "oec": self.oec.document(),
             "guardrails": _plain(self.guardrails)
             | {"metrics": {key: _plain(rules) for key, rules in self.guardrail_overrides.items()}},
             "srm": {"alpha": self.srm_alpha},

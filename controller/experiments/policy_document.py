@@ -105,9 +105,29 @@ def _oec(fields: Fields) -> OecRules:
         on_no_difference=fields.choice(
             "on_no_difference", OnNoDifference, OnNoDifference.KEEP_CHAMPION
         ),
+        reserve=fields.number("reserve", 0.0, least=0, most=0.5),
     )
     fields.done()
+    _check_reserve(fields, rules)
     return rules
+
+
+def _check_reserve(fields: Fields, rules: OecRules) -> None:
+    """A reserve is for going on after the horizon, and going on needs one."""
+    where, goes_on = fields.at("reserve"), rules.on_no_difference is OnNoDifference.KEEP_TESTING
+    broken = (
+        (rules.reserve >= rules.alpha, "must lie below alpha."),
+        (rules.reserve > 0.0 and rules.mode is Mode.ANYTIME, "belongs to mode: planned."),
+        (
+            rules.reserve > 0.0 and rules.futility is not Futility.NONE,
+            "needs futility: none; giving up and going on contradict each other.",
+        ),
+        (rules.reserve > 0.0 and not goes_on, "needs on_no_difference: keep_testing."),
+        (goes_on and not rules.reserve, "keep_testing needs a part of alpha, such as .005."),
+    )
+    for wrong, rule in broken:
+        if wrong:
+            raise InvalidInput(f"{where}: {rule}", field=where)
 
 
 def _guardrail_rules(fields: Fields, defaults: GuardrailRules) -> GuardrailRules:

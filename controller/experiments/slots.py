@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -16,6 +17,18 @@ class Goal(StrEnum):
 
     SUPERIOR = "superior"
     NOT_WORSE = "not_worse"
+
+
+class Hash(StrEnum):
+    """What splits the units of rollouts created from now on; a live rollout keeps its own."""
+
+    SHA256 = "sha256"
+    XXH3 = "xxh3"
+
+    @property
+    def algo(self) -> int:
+        """Its id in rulesets (`assignment/hashing.py`)."""
+        return 2 if self is Hash.XXH3 else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +119,10 @@ class Guardrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """What counts in one place where a model serves (CONTRACT section 3)."""
+    """What counts in one place where a model serves (CONTRACT section 3).
+
+    `eligible` is the condition tree of rollouts that state none themselves.
+    """
 
     key: str
     unit: str
@@ -121,6 +137,9 @@ class Slot:
     clients: bool = False
     bulk_expose: bool = False
     description: str = ""
+    eligible: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    hash: Hash = Hash.SHA256
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -153,6 +172,12 @@ class Slot:
             "clients": self.clients,
             "bulk_expose": self.bulk_expose,
             "description": self.description,
+            # Left out where there is none: plans from before eligibility keep their sha256.
+            **({} if self.eligible is None else {"eligible": self.eligible}),
+            # Left out where there are none: a plan stored before there were tags keeps its digest.
+            **({"tags": list(self.tags)} if self.tags else {}),
+            # Left out where it is the default, for the same reason.
+            **({} if self.hash is Hash.SHA256 else {"hash": self.hash.value}),
         }
 
     @classmethod
@@ -192,6 +217,9 @@ class Slot:
             clients=fields.flag("clients", default=False),
             bulk_expose=fields.flag("bulk_expose", default=False),
             description=fields.text("description", "", most=2000),
+            eligible=fields.raw("eligible"),
+            tags=_tags(fields),
+            hash=fields.choice("hash", Hash, Hash.SHA256),
         )
         fields.done()
         if len(set(slot.metrics)) != len(slot.metrics):
@@ -200,3 +228,11 @@ class Slot:
                 field=fields.at("guardrails"),
             )
         return slot
+
+
+def _tags(fields: Fields) -> tuple[str, ...]:
+    """Names by which holdouts choose slots, each once."""
+    tags = tuple(check_key(tag, fields.at("tags")) for tag in fields.items("tags", most=20))
+    if len(set(tags)) != len(tags):
+        raise InvalidInput(f"{fields.at('tags')}: a tag stands once.", field=fields.at("tags"))
+    return tags
