@@ -24,21 +24,42 @@ Attributes = Mapping[str, Any]
 Truth = bool | None
 Condition = Callable[[Attributes], Truth]
 
+OPERATORS: Final = (
+    "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "prefix", "exists",
+)  # fmt: skip
 MAX_NODES: Final = 200
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 10_000
 _EXACT: Final = 2**53
 
 
-def compile_condition(tree: object) -> Condition:
+def compile_condition(tree: object, where: str = "eligible") -> Condition:
     """A function from attributes to true, false or None (unknown).
+
+    Parameters
+    ----------
+    where : str
+        How the tree is called in messages, which name the part that cannot be read.
 
     Raises
     ------
     InvalidInput
         If the tree is malformed, too large, or uses an operator this version does not know.
     """
-    return _Compiler().node(tree, 1)
+    return _Compiler().node(tree, 1, where)
+
+
+def check_condition(tree: object, where: str) -> Mapping[str, Any]:
+    """A condition as somebody writes it down: what is not understood is refused, not ignored.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the part, like ``rollout.eligible.and[1].op``.
+    """
+    _Compiler(strict=True).node(tree, 1, where)
+    assert isinstance(tree, Mapping)
+    return tree
 
 
 def unreadable_part(tree: object) -> str | None:
@@ -56,32 +77,46 @@ def never(_: Attributes) -> Truth:
 
 
 class _Compiler:
-    """One pass over one tree, counting its nodes."""
+    """One pass over one tree, counting its nodes; `strict` refuses keys a test does not have."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self._nodes = 0
+        self._strict = strict
 
-    def node(self, tree: object, depth: int) -> Condition:
+    def node(self, tree: object, depth: int, at: str) -> Condition:
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
-            raise _unreadable(f"at most {MAX_NODES} nodes, {MAX_DEPTH} deep")
+            raise _unreadable(at, f"at most {MAX_NODES} nodes, {MAX_DEPTH} deep")
         if not isinstance(tree, Mapping):
-            raise _unreadable("a node is an object")
+            raise _unreadable(at, "a node is an object")
         if "attribute" in tree:
-            return _leaf(tree)
+            return self._test(tree, at)
         if len(tree) != 1:
-            raise _unreadable("a node is one of and, or, not, or a test of an attribute")
+            raise _unreadable(at, "a node is one of and, or, not, or a test of an attribute")
         ((word, parts),) = tree.items()
+        at = f"{at}.{word!s:.40}"
         if word == "not":
-            return _negate(self.node(parts, depth + 1))
+            return _negate(self.node(parts, depth + 1, at))
         if word not in {"and", "or"} or not isinstance(parts, list) or not parts:
-            raise _unreadable(f"unknown part {word!r}, or not a list of conditions")
-        compiled = tuple(self.node(part, depth + 1) for part in parts)
+            raise _unreadable(at, f"unknown part {word!r:.60}, or not a list of conditions")
+        compiled = tuple(
+            self.node(part, depth + 1, f"{at}[{index}]") for index, part in enumerate(parts)
+        )
         return _combine(compiled, decisive=word == "or")
 
+    def _test(self, tree: Mapping[str, Any], at: str) -> Condition:
+        unknown = set(tree) - _LEAF_KEYS
+        if self._strict and unknown:
+            key = min(map(str, unknown))
+            raise _unreadable(f"{at}.{key:.40}", "a test has attribute, op and value")
+        return _leaf(tree, at)
 
-def _unreadable(rule: str) -> InvalidInput:
-    return InvalidInput(f"The eligibility condition cannot be read: {rule}.", field="eligible")
+
+_LEAF_KEYS: Final = frozenset({"attribute", "op", "value"})
+
+
+def _unreadable(at: str, rule: str) -> InvalidInput:
+    return InvalidInput(f"The eligibility condition cannot be read at {at}: {rule}.", field=at)
 
 
 def _negate(inner: Condition) -> Condition:
@@ -121,36 +156,41 @@ def _kind(value: object) -> str | None:
     return None
 
 
-def _leaf(tree: Mapping[str, Any]) -> Condition:
+def _leaf(tree: Mapping[str, Any], at: str) -> Condition:
     name, operator, value = tree["attribute"], tree.get("op"), tree.get("value")
-    if not isinstance(name, str) or not isinstance(operator, str):
-        raise _unreadable("attribute and op are strings")
+    if not isinstance(name, str):
+        raise _unreadable(f"{at}.attribute", "attribute and op are strings")
+    if operator not in OPERATORS:
+        raise _unreadable(
+            f"{at}.op", f"unknown operator {operator!r:.60}; use one of {', '.join(OPERATORS)}"
+        )
+    at = f"{at}.value"
     if operator == "exists":
-        return _exists(name, value)
+        return _exists(name, value, at)
     if operator in {"in", "not_in"}:
-        inside = _member(name, value)
+        inside = _member(name, value, at)
         return inside if operator == "in" else _negate(inside)
     kind = _kind(value)
     if kind is None:
-        raise _unreadable(f"{operator} needs a string, a boolean or a number within 2**53")
+        raise _unreadable(at, f"{operator} needs a string, a boolean or a number within 2**53")
     if operator in {"eq", "ne"}:
         equal = _compare(name, kind, lambda seen: bool(seen == value))
         return equal if operator == "eq" else _negate(equal)
-    return _ordering(name, operator, kind, value)
+    return _ordering(name, operator, kind, value, at)
 
 
-def _exists(name: str, wanted: object) -> Condition:
+def _exists(name: str, wanted: object, at: str) -> Condition:
     if not isinstance(wanted, bool):
-        raise _unreadable("exists needs true or false")
+        raise _unreadable(at, "exists needs true or false")
     return lambda attributes: (attributes.get(name) is not None) is wanted
 
 
-def _member(name: str, values: object) -> Condition:
+def _member(name: str, values: object, at: str) -> Condition:
     if not isinstance(values, list) or not 0 < len(values) <= MAX_VALUES:
-        raise _unreadable(f"in and not_in need a list of 1 to {MAX_VALUES} values")
+        raise _unreadable(at, f"in and not_in need a list of 1 to {MAX_VALUES} values")
     kinds = [_kind(value) for value in values]
     if None in kinds:
-        raise _unreadable("a list holds strings, booleans or numbers within 2**53")
+        raise _unreadable(at, "a list holds strings, booleans or numbers within 2**53")
     if set(kinds) == {"string"}:
         return _string_member(name, frozenset(values))
     known, members = frozenset(kinds), frozenset(zip(kinds, values, strict=True))
@@ -181,11 +221,11 @@ def _compare(name: str, kind: str, test: Callable[[Any], bool]) -> Condition:
     return comparison
 
 
-def _ordering(name: str, operator: str, kind: str, value: Any) -> Condition:
+def _ordering(name: str, operator: str, kind: str, value: Any, at: str) -> Condition:
     if operator == "prefix" and kind == "string":
         return _compare(name, kind, lambda seen: bool(seen.startswith(value)))
     if kind == "boolean" or operator not in {"lt", "lte", "gt", "gte"}:
-        raise _unreadable(f"unknown operator {operator!r} for a {kind}")
+        raise _unreadable(at, f"{operator} does not compare a {kind}")
     tests: dict[str, Callable[[Any], bool]] = {
         "lt": lambda seen: bool(seen < value),
         "lte": lambda seen: bool(seen <= value),

@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from controller.assignment.choice import CHAMPION, Model
-from controller.assignment.hashing import ALGORITHM, PPM
+from controller.assignment.hashing import ALGORITHMS, PPM
 from controller.assignment.ruleset import (
     EVENT_SCHEMA,
     SCHEMA,
+    Gates,
     Kill,
     KillTo,
     Layer,
@@ -73,6 +74,7 @@ def _slot(name: str, document: object) -> SlotRules:
     try:
         champion = _model(rules.get("champion"))
         unit_type = _text(rules, "unit")
+        gates = _gates(rules)
         return SlotRules(
             slot=name,
             unit_type=unit_type,
@@ -80,9 +82,9 @@ def _slot(name: str, document: object) -> SlotRules:
             fallback=_optional(rules, "fallback", _model),
             kill=_optional(rules, "kill", _kill),
             observe=_optional(rules, "observe", _share),
-            overrides=_optional(rules, "overrides", _overrides),
-            holdouts=tuple(_share(part) for part in _list(rules.get("holdouts", []), "holdouts")),
-            layer=_optional(rules, "layer", _layer),
+            overrides=gates.overrides,
+            holdouts=gates.holdouts,
+            layer=gates.layer,
             rollout=_optional(rules, "rollout", _rollout),
             clients=_flag(rules, "clients"),
             bulk_expose=_flag(rules, "bulk_expose"),
@@ -96,6 +98,28 @@ def _slot(name: str, document: object) -> SlotRules:
             kill=_kill_alone(rules),
             unreadable=str(error),
         )
+
+
+def read_gates(document: object) -> Gates:
+    """Overrides, holdouts and layer of a slot, from that part of its document.
+
+    Raises
+    ------
+    RulesetRefused
+        If this version cannot read them.
+    """
+    try:
+        return _gates(_object(document, "gates"))
+    except (_Unreadable, InvalidInput) as error:
+        raise RulesetRefused(f"The gates cannot be used: {error}.") from error
+
+
+def _gates(rules: Mapping[str, Any]) -> Gates:
+    return Gates(
+        overrides=_optional(rules, "overrides", _overrides),
+        holdouts=tuple(_share(part) for part in _list(rules.get("holdouts", []), "holdouts")),
+        layer=_optional(rules, "layer", _layer),
+    )
 
 
 def _kill_alone(rules: Mapping[str, Any]) -> Kill | None:
@@ -148,7 +172,7 @@ def _overrides(value: object) -> Overrides:
 def _rollout(value: object) -> RolloutRules:
     rollout = _object(value, "rollout")
     algo = _integer(rollout, "algo")
-    if algo != ALGORITHM:
+    if algo not in ALGORITHMS:
         raise _Unreadable(f"hash algorithm {algo} is not known")
     arms = {
         arm: _model(model) for arm, model in _object(rollout.get("arms"), "rollout.arms").items()
@@ -172,6 +196,7 @@ def _rollout(value: object) -> RolloutRules:
         aa=_flag(rollout, "aa"),
         ends_at=_optional(rollout, "ends_at", lambda _: _integer(rollout, "ends_at", low=0)),
         exceptions=_optional_text(rollout, "exceptions"),
+        keeps=_numbers(rollout, "keeps"),
     )
 
 
@@ -212,6 +237,13 @@ def _integer(
     return value
 
 
+def _numbers(parent: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    values = _list(parent.get(name, []), name)
+    if any(type(value) is not int or value < 1 for value in values):
+        raise _Unreadable(f"{name} must be a list of positive integers")
+    return tuple(values)
+
+
 def _flag(parent: Mapping[str, Any], name: str) -> bool:
     value = parent.get(name, False)
     if not isinstance(value, bool):
@@ -250,7 +282,8 @@ def write_ruleset(ruleset: Ruleset) -> dict[str, Any]:
 
 
 def _write_slot(rules: SlotRules) -> dict[str, Any]:
-    overrides, layer, kill = rules.overrides, rules.layer, rules.kill
+    kill = rules.kill
+    gates = Gates(overrides=rules.overrides, holdouts=rules.holdouts, layer=rules.layer)
     return _without_absent(
         {
             "unit": rules.unit_type,
@@ -258,17 +291,27 @@ def _write_slot(rules: SlotRules) -> dict[str, Any]:
             "fallback": _write_model(rules.fallback),
             "kill": kill and {"to": kill.to, "model": _write_model(kill.model)},
             "observe": rules.observe and _write_share(rules.observe),
+            **write_gates(gates),
+            "rollout": rules.rollout and _write_rollout(rules.rollout),
+            "clients": rules.clients or None,
+            "bulk_expose": rules.bulk_expose or None,
+        }
+    )
+
+
+def write_gates(gates: Gates) -> dict[str, Any]:
+    """Their part of a slot's document; `read_gates` gives the same gates back."""
+    overrides, layer = gates.overrides, gates.layer
+    return _without_absent(
+        {
             "overrides": overrides and {"key": overrides.key, "arms": dict(overrides.arms)},
-            "holdouts": [_write_share(share) for share in rules.holdouts] or None,
+            "holdouts": [_write_share(share) for share in gates.holdouts] or None,
             "layer": layer
             and {
                 "name": layer.name,
                 "salt": layer.salt,
                 "ranges": _write_ranges(layer.ranges),
             },
-            "rollout": rules.rollout and _write_rollout(rules.rollout),
-            "clients": rules.clients or None,
-            "bulk_expose": rules.bulk_expose or None,
         }
     )
 
@@ -290,6 +333,7 @@ def _write_rollout(rollout: RolloutRules) -> dict[str, Any]:
             "aa": rollout.aa or None,
             "ends_at": rollout.ends_at,
             "exceptions": rollout.exceptions,
+            "keeps": list(rollout.keeps) or None,
         }
     )
 

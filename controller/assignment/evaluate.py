@@ -22,8 +22,10 @@ from controller.assignment.hashing import (
     BUCKETS,
     MAX_UNIT_BYTES,
     PPM,
+    SHA256,
     bucket,
     hash_unit,
+    hasher,
     keyed_hash,
     prefix,
     threshold,
@@ -77,20 +79,25 @@ class Evaluator:
     ----------
     fixed : Choice or None
         The answer for every unit: killed, or rules that cannot be evaluated.
+    invalid, not_enrolled, not_eligible : Choice
+        The answers that need no arm.
     gates : tuple of callable
         Override, holdouts, layer: each gives an answer or passes the unit on.
     prefix : bytes
         What is hashed before the unit.
+    split_hash : callable or None
+        From those bytes to the digest that splits; None is SHA-256, called without a detour.
     enrolled_below : bytes
         A digest below it is enrolled (or, at rest, observed).
     eligible : callable or None
         The compiled condition.
+    pinned_in : tuple of int
+        Allocations whose pins count: the present one, and those before another condition.
     limits, choices : list of bytes and tuple of Choice
         The answer of the arm: bytes 4-7 of the digest are looked up by bisection.
     """
 
     __slots__ = (
-        "_invalid",
         "_observed",
         "_pinned",
         "_rest",
@@ -100,12 +107,15 @@ class Evaluator:
         "enrolled_below",
         "fixed",
         "gates",
+        "invalid",
         "limits",
         "not_eligible",
         "not_enrolled",
+        "pinned_in",
         "prefix",
         "rollout",
         "rules",
+        "split_hash",
         "version",
     )
 
@@ -114,7 +124,9 @@ class Evaluator:
         self.version: Final = version
         self.rollout: Final = rules.rollout
         self.allocation: Final = rules.rollout.allocation if rules.rollout else None
-        self._invalid = self._champion(Reason.INVALID_UNIT)
+        kept = rules.rollout.keeps if rules.rollout else ()
+        self.pinned_in: Final[tuple[int | None, ...]] = (self.allocation, *kept)
+        self.invalid = self._champion(Reason.INVALID_UNIT)
         self._rest = self._champion(Reason.NO_ROLLOUT)
         self._observed = self._champion(Reason.NO_ROLLOUT, exposed=True)
         self.not_enrolled = self._champion(Reason.NOT_ENROLLED)
@@ -122,6 +134,7 @@ class Evaluator:
         self.fixed = self._fixed_answer()
         self.gates: tuple[Gate, ...] = ()
         self.eligible: Condition | None = None
+        self.split_hash: Callable[[bytes], bytes] | None = None
         self._pinned: dict[str, Choice] = {}
         if rules.rollout is not None and self.fixed is None:
             self._compile_rollout(rules.rollout)
@@ -139,18 +152,19 @@ class Evaluator:
             # `valid_unit`, unfolded for the common case: printable ASCII of bounded length.
             plain = unit.isascii() and unit.isprintable() and 0 < len(unit) <= MAX_UNIT_BYTES
             if not plain and not valid_unit(unit):
-                return self._invalid
+                return self.invalid
         except AttributeError:
-            return self._invalid
+            return self.invalid
         if self.fixed is not None:
             return self.fixed
         for gate in self.gates:
             stopped = gate(unit)
             if stopped is not None:
                 return stopped
-        if pin is not None and pin.allocation == self.allocation:
-            return self._from_pin(pin)
-        digest = sha256(self.prefix + unit.encode()).digest()
+        if pin is not None and pin.allocation in self.pinned_in:
+            return self._from_pin(pin, unit)
+        message = self.prefix + unit.encode()
+        digest = sha256(message).digest() if self.split_hash is None else self.split_hash(message)
         if digest >= self.enrolled_below:
             return self.not_enrolled
         if self.eligible is not None and not self.eligible(attributes or _NO_ATTRIBUTES):
@@ -161,7 +175,8 @@ class Evaluator:
         """The pin that remembers this choice of this unit; None where there is nothing to keep."""
         if choice.reason is not Reason.SPLIT or self.rollout is None:
             return None
-        hi, _ = hash_unit(self.rollout.salt, self.rules.unit_type, unit)
+        rollout = self.rollout
+        hi, _ = hash_unit(rollout.salt, self.rules.unit_type, unit, algo=rollout.algo)
         return Pin(allocation=self.rollout.allocation, arm=choice.arm, bucket=bucket(hi, PPM))
 
     def reaches_pin(self, unit: str) -> bool:
@@ -178,6 +193,7 @@ class Evaluator:
     def _compile_rollout(self, rollout: RolloutRules) -> None:
         rules = self.rules
         self.prefix = prefix(rollout.salt, rules.unit_type)
+        self.split_hash = None if rollout.algo == SHA256 else hasher(rollout.algo)
         self.enrolled_below = _below(rollout.enrolled_ppm, PPM)
         runs = living(rollout.runs, rollout.retired)
         self.limits = [_below(end, BUCKETS) for end, _ in runs[:-1]]
@@ -228,11 +244,17 @@ class Evaluator:
 
         return gate
 
-    def _from_pin(self, pin: Pin) -> Choice:
+    def _from_pin(self, pin: Pin, unit: str) -> Choice:
         rollout = self.rollout
         assert rollout is not None
         if pin.bucket >= rollout.enrolled_ppm:
             return self.not_enrolled
+        if pin.allocation != rollout.allocation:
+            # An edit came between: what it has retired no pin brings back.
+            _, lo = hash_unit(rollout.salt, self.rules.unit_type, unit, algo=rollout.algo)
+            mine = self.choices[bisect_right(self.limits, lo.to_bytes(4))]
+            if mine.reason is Reason.RETIRED:
+                return mine
         return self._pinned.get(pin.arm, self.not_enrolled)
 
     # ------------------------------------------------------------ answers

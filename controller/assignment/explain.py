@@ -66,7 +66,7 @@ def _split(
     attributes: Mapping[str, Any],
     pin: Pin | None,
 ) -> list[Step]:
-    hi, lo = hash_unit(rollout.salt, rules.unit_type, unit)
+    hi, lo = hash_unit(rollout.salt, rules.unit_type, unit, algo=rollout.algo)
     steps: list[Step] = []
     if pin is not None:
         counts = pin.allocation == rollout.allocation

@@ -1,6 +1,7 @@
 """One unit to two uniform integers: the arithmetic that server, SDK and every port share.
 
-``H(salt, unit_type, unit)`` is the SHA-256 of ``utf8(salt) 0x1F utf8(unit_type) 0x1F utf8(unit)``.
+``H(salt, unit_type, unit)`` is the hash of ``utf8(salt) 0x1F utf8(unit_type) 0x1F utf8(unit)``:
+SHA-256, or for the split of a rollout that says ``algo: 2`` XXH3-64 in its canonical byte order.
 Bytes 0-3 (big endian) are `hi`, bytes 4-7 are `lo`. `hi` decides who is enrolled, `lo` which arm:
 two independent integers, so raising the enrolled share can never move a unit between arms. There is
 no float and no modulo anywhere, and no normalisation of ids (no case folding, no Unicode forms).
@@ -9,11 +10,15 @@ no float and no modulo anywhere, and no normalisation of ids (no case folding, n
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Final
 
 from controller.assignment.digest import sha256
 from controller.errors import InvalidInput
 
-ALGORITHM = 1
+SHA256: Final = 1
+XXH3: Final = 2
+ALGORITHMS: Final = (SHA256, XXH3)
 BUCKETS = 10_000
 PPM = 1_000_000
 MAX_UNIT_BYTES = 256
@@ -27,16 +32,37 @@ def prefix(salt: str, unit_type: str) -> bytes:
     return f"{salt}{_SEPARATOR}{unit_type}{_SEPARATOR}".encode()
 
 
-def hash_unit(salt: str, unit_type: str, unit: str) -> tuple[int, int]:
+def hasher(algo: int) -> Callable[[bytes], bytes]:
+    """The function from a message to its digest (at least 8 bytes) under one algorithm id.
+
+    Raises
+    ------
+    InvalidInput
+        If this version does not know the algorithm.
+    """
+    if algo == SHA256:
+        return _sha256_digest
+    if algo == XXH3:
+        from controller.assignment.xxh3 import xxh3_digest
+
+        return xxh3_digest
+    raise InvalidInput(f"Hash algorithm {algo} is not known.", field="algo")
+
+
+def hash_unit(salt: str, unit_type: str, unit: str, *, algo: int = SHA256) -> tuple[int, int]:
     """The pair (hi, lo) of one unit under one salt, each in [0, 2**32).
 
     Raises
     ------
     InvalidInput
-        If the unit is not a string that `check_unit` accepts.
+        If the unit is not a string that `check_unit` accepts, or the algorithm is not known.
     """
-    digest = sha256(prefix(salt, unit_type) + check_unit(unit).encode()).digest()
+    digest = hasher(algo)(prefix(salt, unit_type) + check_unit(unit).encode())
     return int.from_bytes(digest[:4]), int.from_bytes(digest[4:8])
+
+
+def _sha256_digest(message: bytes) -> bytes:
+    return sha256(message).digest()
 
 
 def keyed_hash(key: str, unit_type: str, unit: str) -> str:

@@ -64,6 +64,15 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """What keeps units out of a slot's rollout before the split is asked."""
+
+    overrides: Overrides | None = None
+    holdouts: tuple[Share, ...] = ()
+    layer: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRules:
     """How one live rollout splits its slot's units.
 
@@ -71,6 +80,9 @@ class RolloutRules:
     ----------
     enrolled_ppm : int
         Share of eligible units that is split, in parts per million; the only thing a ramp changes.
+    algo : int
+        Which hash splits (`hashing.ALGORITHMS`), for the life of the rollout. Observe, holdouts,
+        layer and overrides always use SHA-256: slots share them, whatever each splits with.
     runs : Runs
         ``((end, arm), ...)`` over 10,000 buckets.
     retired : Ranges
@@ -83,6 +95,9 @@ class RolloutRules:
         Unix second of the rollout's deadline: pins live 30 days longer.
     exceptions : str or None
         Digest of the side document that lists pinned exceptions for SDKs.
+    keeps : tuple of int
+        Earlier allocations, newest first, under another condition: a unit pinned in one of them
+        keeps its arm though it has lost its eligibility, unless its bucket is retired.
     """
 
     id: str
@@ -99,6 +114,7 @@ class RolloutRules:
     aa: bool = False
     ends_at: int | None = None
     exceptions: str | None = None
+    keeps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

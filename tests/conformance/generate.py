@@ -26,6 +26,7 @@ from controller.assignment.hashing import (
 )
 from controller.assignment.ruleset import Ruleset
 from controller.assignment.runs import arm_of, build_runs, living, retire
+from controller.assignment.xxh3 import pure_digest
 
 HERE = Path(__file__).resolve().parent
 Case = dict[str, Any]
@@ -206,7 +207,7 @@ def slots() -> Case:
         ),
         "killed": slot(rollout(enrolled_ppm=PPM), kill={"to": "previous", "model": KILLED}),
         "killed-at-rest": slot(kill={"to": "fallback", "model": KILLED}),
-        "future-algo": slot(rollout(algo=2)),
+        "future-algo": slot(rollout(algo=3)),
         "short-runs": slot(rollout(runs=[[9999, "champion"]])),
         "unknown-operator": slot(rollout(enrolled_ppm=PPM, eligible=leaf("semver", "1", "origin"))),
         "future-key": slot(rollout(enrolled_ppm=PPM, colour="green"), shade=[1]),
@@ -230,6 +231,49 @@ def rulesets() -> Case:
                 [None, {}, {"origin": "EWR"}, {"origin": "EWR", "carrier": "UA"},
                  {"origin": "JFK", "carrier": "XX"}, {"origin": "LAX", "carrier": "UA"}]
             )  # fmt: skip
+            expected = answer(document, name, unit, attributes)
+            cases.append({"slot": name, "unit": unit, "attributes": attributes, **expected})
+    return {"ruleset": document, "cases": cases}
+
+
+def xxh3_messages() -> list[Case]:
+    """Messages of every length class of XXH3, repeated text so that the file stays small."""
+    cases: list[Case] = []
+    for number, length in enumerate([*range(34), 63, 64, 65, 96, 97, 127, 128, 129, 143, 144,
+                                     239, 240, 241, 255, 256, 257, 320, 383, 1023, 1024, 1025,
+                                     2048, 3333]):  # fmt: skip
+        message = chr(48 + number % 64)
+        digest = pure_digest((message * length).encode())
+        cases.append({"message": message, "times": length, "digest": digest.hex()})
+    for text, times in (("é\U0001f600", 7), ("customer-", 13), ("0123456789abcdef\x1f", 20)):
+        digest = pure_digest((text * times).encode())
+        cases.append({"message": text, "times": times, "digest": digest.hex()})
+    return cases
+
+
+def algorithms() -> Case:
+    """Slots whose rollouts split with algorithm 2; gates and rest keep SHA-256."""
+    changes: Case = {"algo": 2, "enrolled_ppm": PPM}
+    named = keyed_hash("f00d", "departure", "4711")
+    gated = slot(
+        rollout(**changes),
+        overrides={"key": "f00d", "arms": {named: "challenger"}},
+        holdouts=[{"salt": "a1", "ppm": 300_000}],
+        layer={"name": "l", "salt": "c3", "ranges": [[0, 6000]]},
+    )
+    document = whole({
+        "split": slot(rollout(**changes)),
+        "part": slot(rollout(algo=2, enrolled_ppm=250_000)),
+        "retired": slot(rollout(**changes, retired=[[2000, 6000]])),
+        "eligible": slot(rollout(**changes, eligible=leaf("eq", "EWR", "origin"))),
+        "gated": gated,
+        "unknown": slot(rollout(algo=0)),
+        "sha-256": slot(rollout(enrolled_ppm=PPM)),
+    })  # fmt: skip
+    cases: list[Case] = []
+    for name in document["slots"]:
+        for number, unit in enumerate([*UNITS, "", "a\x1fb", "\ud800"]):
+            attributes = {"origin": "EWR"} if number % 2 else None
             expected = answer(document, name, unit, attributes)
             cases.append({"slot": name, "unit": unit, "attributes": attributes, **expected})
     return {"ruleset": document, "cases": cases}
@@ -282,6 +326,8 @@ def vectors() -> dict[str, Any]:
         "ruleset": rulesets(),
         "ramp": ramps(),
         "pin": pins(),
+        "xxh3": xxh3_messages(),
+        "algo": algorithms(),
     }
 
 

@@ -4,14 +4,15 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { xxh3 } from "./xxh3.mjs";
 
-const digest = (salt, type, unit) => createHash("sha256").update(`${salt}\x1f${type}\x1f${unit}`, "utf8").digest();
-const hash = (salt, type, unit) => {
-  const bytes = digest(salt, type, unit);
+const DIGESTS = { 1: (message) => createHash("sha256").update(message).digest(), 2: xxh3 };
+const hash = (salt, type, unit, algo = 1) => {
+  const bytes = DIGESTS[algo](Buffer.from(`${salt}\x1f${type}\x1f${unit}`, "utf8"));
   return { hi: bytes.readUInt32BE(0), lo: bytes.readUInt32BE(4), keyed: bytes.toString("hex", 0, 8) };
 };
 const bucket = (x, n) => Math.floor((x * n) / 2 ** 32); // x * n < 2^52: exact in a double
-const enrolment = (salt, type, unit) => bucket(hash(salt, type, unit).hi, 1_000_000);
+const enrolment = (salt, type, unit, algo = 1) => bucket(hash(salt, type, unit, algo).hi, 1_000_000);
 
 const validUnit = (unit) =>
   typeof unit === "string" && unit !== "" && unit.isWellFormed() &&
@@ -90,7 +91,8 @@ function evaluate(ruleset, name, unit, attributes, pin) {
     const observed = slot.observe && enrolment(slot.observe.salt, type, unit) < slot.observe.ppm;
     return champion("NO_ROLLOUT", slot.champion, Boolean(observed));
   }
-  if (rollout.algo !== 1 || rollout.runs.at(-1)[0] !== 10_000) return champion("ERROR");
+  const { algo } = rollout;
+  if (!(algo in DIGESTS) || rollout.runs.at(-1)[0] !== 10_000) return champion("ERROR");
   const answer = (arm, reason) => {
     const model = rollout.arms[rollout.aa ? "champion" : arm];
     if (!model) return champion("ERROR");
@@ -105,9 +107,9 @@ function evaluate(ruleset, name, unit, attributes, pin) {
   }
   if (pin && pin.allocation === rollout.allocation)
     return pin.bucket < rollout.enrolled_ppm && pin.arm in rollout.arms ? answer(pin.arm, "PINNED") : champion("NOT_ENROLLED");
-  if (enrolment(rollout.salt, type, unit) >= rollout.enrolled_ppm) return champion("NOT_ENROLLED");
+  if (enrolment(rollout.salt, type, unit, algo) >= rollout.enrolled_ppm) return champion("NOT_ENROLLED");
   if (rollout.eligible && readable(rollout.eligible)?.(attributes ?? {}) !== true) return champion("NOT_ELIGIBLE");
-  const arm = armOf(rollout.runs, rollout.retired, bucket(hash(rollout.salt, type, unit).lo, 10_000));
+  const arm = armOf(rollout.runs, rollout.retired, bucket(hash(rollout.salt, type, unit, algo).lo, 10_000));
   return arm === null ? champion("RETIRED") : answer(arm, "SPLIT");
 }
 
@@ -119,7 +121,9 @@ const recompute = {
   bucket: ({ x, n }) => ({ bucket: bucket(x, n) }),
   runs: ({ runs, retired, bucket }) => ({ arm: armOf(runs, retired, bucket) }),
   condition: ({ tree, attributes }) => ({ readable: readable(tree) !== null, result: readable(tree) ? readable(tree)(attributes) : false }),
+  xxh3: ({ message, times }) => ({ digest: xxh3(Buffer.from(message.repeat(times), "utf8")).toString("hex") }),
   ruleset: ({ slot, unit, attributes }, { ruleset }) => evaluate(ruleset, slot, unit, attributes, null),
+  algo: ({ slot, unit, attributes }, { ruleset }) => evaluate(ruleset, slot, unit, attributes, null),
   pin: ({ slot, unit, pin }, { ruleset }) => evaluate(ruleset, slot, unit, null, pin),
   ramp: ({ unit }, [{ rulesets }]) => {
     const answers = rulesets.map((ruleset) => evaluate(ruleset, "s", unit, null, null));

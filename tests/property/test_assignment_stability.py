@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from controller.assignment.choice import Model, Reason
 from controller.assignment.evaluate import Evaluator
-from controller.assignment.hashing import BUCKETS, PPM, bucket, hash_unit
+from controller.assignment.hashing import BUCKETS, PPM, SHA256, XXH3, bucket, hash_unit
 from controller.assignment.ruleset import RolloutRules, Ruleset, SlotRules
 from controller.assignment.runs import (
     Ranges,
@@ -23,10 +24,12 @@ from controller.assignment.runs import (
     retire,
 )
 from controller.errors import InvalidInput
+from controller.sdk.bulk import assign_array
 
 MODEL = Model(name="m", version="1")
 UNITS = [f"unit-{number}" for number in range(300)]
 MILLION = 1_000_000
+ARMS = ["champion", "challenger", "challenger-2"]
 
 weights = st.dictionaries(
     st.sampled_from(["champion", "challenger", "challenger-2", "challenger-3"]),
@@ -113,25 +116,46 @@ def test_the_document_carries_every_answer(
     assert [there.evaluate(unit) for unit in UNITS] == [here.evaluate(unit) for unit in UNITS]
 
 
-def test_a_million_units_over_random_ramps_never_change_arm() -> None:
-    """Exact over every unit: arms of a million real hashes at every step of 40 random ramps."""
+def answered(
+    made: SlotRules, units: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Each unit's arm as a number, and whether the split gave it, as an application is told."""
+    whole = Ruleset(project="p", deployment="d", version=1, slots={"s": made})
+    bulk = assign_array(whole, "s", units)
+    arm = np.array([ARMS.index(choice.arm) for choice in bulk.choices], dtype=np.int8)
+    split = np.array([choice.reason is Reason.SPLIT for choice in bulk.choices])
+    return arm[bulk.codes], split[bulk.codes]
+
+
+@pytest.mark.parametrize(("algo", "histories", "steps"), [(XXH3, 4, 8), (SHA256, 1, 4)])
+def test_a_million_units_over_random_ramps_never_change_arm(
+    algo: int, histories: int, steps: int
+) -> None:
+    """Exact over every unit at every step, up and down, each history with weights of its own.
+
+    A history ends with an edit: what it moves is retired, and nobody else is touched.
+    """
     random = np.random.default_rng(20260601)
-    salt = "9f86d081884c7d65"
-    pairs = np.array([hash_unit(salt, "u", str(unit)) for unit in range(MILLION)], dtype=np.uint64)
-    enrolment = (pairs[:, 0] * np.uint64(PPM)) >> np.uint64(32)
-    buckets = (pairs[:, 1] * np.uint64(BUCKETS)) >> np.uint64(32)
-    for _ in range(4):
-        shares = random.dirichlet([2.0, 1.0, 1.0])
-        runs = build_runs(dict(zip(["champion", "a", "b"], shares.tolist(), strict=True)))
-        ends = np.array([end for end, _ in runs], dtype=np.uint64)
-        arm = np.searchsorted(ends, buckets, side="right")
-        met: NDArray[np.intp] = np.full(MILLION, -1)
-        for enrolled in random.integers(0, PPM, size=10):
-            inside = enrolment < np.uint64(enrolled)
-            moved = inside & (met >= 0) & (met != arm)
-            assert not moved.any()
-            met = np.where(inside, arm, met)
-            assert abs(inside.mean() - enrolled / PPM) < 0.0025
+    units = np.arange(MILLION)
+    for history in range(histories):
+        shares = dict(zip(ARMS, random.dirichlet([2.0, 1.0, 1.0]).tolist(), strict=True))
+        made = rules(f"{history:016x}", shares, algo=algo)
+        assert made.rollout is not None
+        first, everybody = answered(made, units)
+        assert everybody.all()
+        for enrolled in random.integers(0, PPM, size=steps).tolist():
+            ramped = replace(made, rollout=replace(made.rollout, enrolled_ppm=enrolled))
+            arm, split = answered(ramped, units)
+            assert np.array_equal(arm[split], first[split]), "a unit met another arm"
+            assert not arm[~split].any(), "who is outside sees the champion"
+            assert abs(split.mean() - enrolled / PPM) < 0.0025
+        edit = dict(zip(ARMS, random.dirichlet([1.0, 1.0, 1.0]).tolist(), strict=True))
+        retired = retire(made.rollout.runs, (), edit)
+        arm, split = answered(replace(made, rollout=replace(made.rollout, retired=retired)), units)
+        assert np.array_equal(arm[split], first[split])
+        assert not arm[~split].any()
+        share = sum(end - start for start, end in retired) / BUCKETS
+        assert abs((~split).mean() - share) < 0.0025
 
 
 def test_arms_of_two_rollouts_are_independent() -> None:

@@ -273,3 +273,24 @@ def test_explain_shows_every_step_and_ends_with_the_answer() -> None:
         "answer",
     ]
     assert [step["step"] for step in explain(ruleset(slot()), "nowhere", "1")] == ["answer"]
+
+
+def test_a_pin_from_before_another_condition_keeps_its_arm_unless_its_bucket_is_retired() -> None:
+    north = {"attribute": "region", "op": "eq", "value": "north"}
+    before = slot(rollout())
+    after = slot(rollout(allocation=3, eligible=north, retired=((8000, 10000),), keeps=(2, 1)))
+    reasons: Counter[Reason] = Counter()
+    for unit in UNITS[:1000]:
+        met = answer(before, unit)
+        if met.reason is not Reason.SPLIT:
+            continue
+        pin = Evaluator(before, 7).pin_for(unit, met)
+        assert pin is not None
+        again = answer(after, unit, pin=pin)
+        reasons[again.reason] += 1
+        assert again.arm in (met.arm, "champion")
+        assert again.reason is Reason.RETIRED or (again.arm, again.allocation) == (met.arm, 3)
+        assert answer(after, unit).reason is Reason.NOT_ELIGIBLE
+        stale = replace(pin, allocation=4)
+        assert answer(after, unit, pin=stale).reason is Reason.NOT_ELIGIBLE
+    assert reasons.keys() == {Reason.PINNED, Reason.RETIRED}

@@ -132,7 +132,7 @@ def test_an_explicit_empty_is_honoured() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("slots.alert.rollout.algo", 2),
+        ("slots.alert.rollout.algo", 3),
         ("slots.alert.rollout.runs", [[9999, "champion"]]),
         ("slots.alert.rollout.runs", [[10_000, "someone"]]),
         ("slots.alert.rollout.retired", [[5, 4]]),
