@@ -144,7 +144,10 @@ def forecast(
         has a power of at least one half.
     """
     wanted = horizon_units(
-        _required(demand), treatment_weight=treatment_weight, control_weight=control_weight
+        _required(demand),
+        treatment_weight=treatment_weight,
+        control_weight=control_weight,
+        what=demand.key,
     )
     units = wanted if demand.horizon is None else demand.horizon
     per_unit = treatment_weight * control_weight / (treatment_weight + control_weight)
@@ -161,12 +164,8 @@ def forecast(
     end = span(1.0)
     arrived = _arrived(ramp(traffic.expected), traffic.expected, demand.delay_days, limit_days)
     within = min(float(arrived[-1]) if arrived.size else 0.0, float(units))
-    power = power_at(
-        within * per_unit / demand.inflation,
-        demand.effect,
-        demand.variance,
-        alpha=demand.alpha,
-        alternative=demand.alternative,
+    power = power_with(
+        demand, within, treatment_weight=treatment_weight, control_weight=control_weight
     )
     needed = max(wanted, units)
     return Forecast(
@@ -176,15 +175,30 @@ def forecast(
         decision=span(demand.expected_fraction),
         no_effect=span(demand.null_fraction),
         end=end,
-        power_at_limit=float(power),
+        power_at_limit=power,
         effect_at_limit=_detectable(demand, [within * per_unit])[0],
-        feasible=end.expected <= limit_days and float(power) >= FEWEST_POWER,
+        feasible=end.expected <= limit_days and power >= FEWEST_POWER,
         days_needed=days(needed, traffic.expected),
         traffic_factor=_smallest_factor(
             lambda factor: days(needed, factor * traffic.expected) <= limit_days
         ),
         mde_curve=_curve(demand, np.minimum(arrived, units), per_unit),
     )
+
+
+def power_with(
+    demand: Demand, units: float, *, treatment_weight: float, control_weight: float
+) -> float:
+    """P(shown) once so many units of all arms are complete, if the effect is as large as asked."""
+    per_unit = treatment_weight * control_weight / (treatment_weight + control_weight)
+    power = power_at(
+        units * per_unit / demand.inflation,
+        demand.effect,
+        demand.variance,
+        alpha=demand.alpha,
+        alternative=demand.alternative,
+    )
+    return float(power)
 
 
 def _smallest_factor(enough: Callable[[float], bool]) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from controller.stats.results import Alternative, Inconclusive, Reason
 
 LARGEST_E_VALUE = 1e308
 _NEWTON_STEPS = 60
+_LOG_2 = math.log(2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ def p_from_log_e(log_e_value: float) -> float:
     return math.exp(-log_e_value) if log_e_value > 0.0 else 1.0
 
 
+@lru_cache(maxsize=1024)  # a plan asks for the same few at every look
 def tuned_rho(tuning: float, *, alpha: float, alternative: Alternative = "two-sided") -> float:
     """Mixture variance that makes the interval narrowest at a planned information.
 
@@ -144,7 +147,68 @@ def log_e_value(
         return np.asarray(value, dtype=np.float64)
     sign = 1.0 if alternative == "larger" else -1.0
     tail = log_ndtr(sign * statistic * np.sqrt(shrink))
-    return np.asarray(value + tail + math.log(2.0), dtype=np.float64)
+    return np.asarray(value + tail + _LOG_2, dtype=np.float64)
+
+
+def log_e_of(z: float, ratio: float, *, alternative: Alternative = "two-sided") -> float:
+    """`log_e_value` of one statistic: the same formula without arrays, a sixth of its time.
+
+    Every test of every look asks for one; inf (which the caller names) beyond |z| = 1e154.
+    """
+    shrink = ratio / (1.0 + ratio)
+    value = 0.5 * (shrink * z * z - math.log1p(ratio))
+    if alternative == "two-sided":
+        return value
+    sign = 1.0 if alternative == "larger" else -1.0
+    return value + float(log_ndtr(sign * z * math.sqrt(shrink))) + _LOG_2
+
+
+def regression_log_e(z: float, ratio: float, *, units: int, freedom: int) -> float:
+    """Log e-value of the two-sided t-mixture: exact for normal outcomes, at any number of units.
+
+    Parameters
+    ----------
+    z : float
+        Score over the root of its *null* variance (sum of squares about the common mean over
+        units - 1), so that z^2 < units - 1.
+    ratio : float
+        information / rho, >= 0.
+    units : int
+        Of both arms.
+    freedom : int
+        nu: units less the columns of the regression (2, and 1 for each covariate).
+
+    Returns
+    -------
+    float
+        `log_e_of` as units grow; larger than it at few, where a plug-in normal wastes evidence.
+
+    Notes
+    -----
+    With t^2 / nu = z^2 / (units - 1 - z^2) and r = 1 / (1 + ratio), the paper's
+    log G = ln r / 2 + (nu + 1)/2 [ln(1 + t^2/nu) - ln(1 + r t^2/nu)] is what stands below.
+
+    References
+    ----------
+    .. [1] Lindon, Ham, Tingley and Bojinov (2022), "Anytime-valid linear models and regression
+       adjusted causal inference in randomized experiments", arXiv 2210.08589, theorem on the t-test
+       martingale, with r = g / (g + n).
+    """
+    shrink = ratio / (1.0 + ratio)
+    explained = min(z * z / (units - 1), 1.0)
+    return -0.5 * ((freedom + 1) * math.log1p(-shrink * explained) + math.log1p(ratio))
+
+
+def regression_critical_z(ratio: float, *, alpha: float, units: int, freedom: int) -> float:
+    """The z at which `regression_log_e` reaches log(1/alpha); inf where no outcome can.
+
+    Parameters are those of `regression_log_e`; `alpha` is two-sided.
+    """
+    _check_alpha(alpha)
+    shrink = ratio / (1.0 + ratio)
+    bound = (math.log1p(ratio) - 2.0 * math.log(alpha)) / (freedom + 1)
+    explained = -math.expm1(-bound) / shrink
+    return math.sqrt(explained * (units - 1)) if explained < 1.0 else math.inf
 
 
 def critical_z(ratio: ArrayLike, *, alpha: float, alternative: Alternative = "two-sided") -> float:
@@ -250,7 +314,7 @@ def always_valid(
         return Inconclusive(reason=Reason.ZERO_VARIANCE)
     ratio = information / rho
     z = (estimate - null) / error
-    log_e = float(log_e_value(z, ratio, alternative=alternative))
+    log_e = log_e_of(z, ratio, alternative=alternative)
     if not (math.isfinite(z) and math.isfinite(log_e)):
         return Inconclusive(reason=Reason.NOT_FINITE)
     half = critical_z(ratio, alpha=alpha, alternative=alternative) * error

@@ -28,6 +28,7 @@ from controller.stats.recursion import (
 )
 from controller.stats.results import Alternative
 
+MOST_UNITS = 10**12
 _DRIFT_STEPS = 60
 
 
@@ -91,16 +92,31 @@ def required_size(
     return inflation * _drift(alpha, power, alternative) ** 2 * variance / effect / effect
 
 
-def horizon_units(size: float, *, treatment_weight: float, control_weight: float) -> int:
+def horizon_units(
+    size: float, *, treatment_weight: float, control_weight: float, what: str = "effect"
+) -> int:
     """Units of all arms at which one comparison reaches effective size `size`.
 
     The weights are those of the two arms among all enrolled units; with two arms they sum to 1 and
-    the answer is size / (w1 w0).
+    the answer is size / (w1 w0), and no less than one unit of either. `what` is to be shown: the
+    refusal names it.
+
+    Raises
+    ------
+    InvalidInput
+        If a weight is not positive, or more than 10^12 units were needed.
     """
     if not (treatment_weight > 0.0 and control_weight > 0.0):
         raise InvalidInput("weights must be positive", field="treatment_weight")
     total = treatment_weight + control_weight
-    return math.ceil(size * total / (treatment_weight * control_weight) * (1.0 - 1e-12))
+    units = size * total / (treatment_weight * control_weight) * (1.0 - 1e-12)
+    if not units <= MOST_UNITS:
+        raise InvalidInput(
+            f"{what}: more than {MOST_UNITS:,} units would be needed; the effect or margin to find "
+            "is too small for outcomes that vary so much.",
+            field="effect",
+        )
+    return max(2, math.ceil(units))
 
 
 def power_at(

@@ -37,6 +37,7 @@ _MOST_NODES = 3000
 _REACH_BELOW = 9.0
 _REACH_ABOVE = 38.0
 _LOG_FLOOR = -700.0
+_LONGEST_MOVE = 4.0
 _ROOT_STEPS = 80
 
 
@@ -181,7 +182,9 @@ def _newton_move(
     slope = float(mass @ np.exp(np.maximum(-0.5 * z * z, _LOG_FLOOR))) / math.sqrt(2.0 * math.pi)
     if reached <= 0.0 or slope <= 0.0:
         return reached, -1.0
-    return reached, reached * math.log(reached / probability) / slope
+    move = reached * math.log(reached / probability) / slope
+    # Where nearly all of what is left must be stopped, log P is flat and Newton would leave sight.
+    return reached, min(max(move, -_LONGEST_MOVE), _LONGEST_MOVE)
 
 
 def value_undercut_with(before: SubDensity, step: Step, probability: float) -> float:

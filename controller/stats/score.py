@@ -85,8 +85,12 @@ class EpochScore:
     Attributes
     ----------
     epoch, n_treatment, n_control : int
+    size : float
+        Effective size w_e.
     difference : float
         d_e, treatment minus where the null puts control.
+    gap : float
+        Treatment minus control, whatever the null.
     variance : float
         s2_e about the common mean.
     variance_treatment, variance_control : float
@@ -96,15 +100,12 @@ class EpochScore:
     epoch: int
     n_treatment: int
     n_control: int
+    size: float
     difference: float
+    gap: float
     variance: float
     variance_treatment: float
     variance_control: float
-
-    @property
-    def size(self) -> float:
-        """Effective size w_e."""
-        return effective_size(self.n_treatment, self.n_control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,14 @@ class Score:
     def distance(self) -> float:
         """S / W: how far treatment lies from the null, in the metric's units."""
         return self.score / self.size
+
+    @property
+    def gap(self) -> float | None:
+        """Treatment minus control over the epochs; None where no arm's values vary."""
+        if not any(e.variance_treatment > 0.0 or e.variance_control > 0.0 for e in self.epochs):
+            return None
+        gap = math.fsum(e.size * e.gap for e in self.epochs) / self.size
+        return gap if math.isfinite(gap) else None
 
     @property
     def standard_error(self) -> float:
@@ -190,8 +199,10 @@ def score(
             reason=Reason.BURN_IN,
             detail=f"unequal weights wait for {BURN_IN_NONZERO} non-zero units in each arm",
         )
-    parts = tuple(_epoch_score(e, null) for e in sorted(both, key=lambda e: e.epoch))
-    total = math.fsum(p.size * p.difference for p in parts)
+    if len(both) > 1:
+        both.sort(key=lambda e: e.epoch)
+    parts = tuple([_epoch_score(e, null) for e in both])
+    total = math.fsum([p.size * p.difference for p in parts])
     variance = _variance(parts, {}, equal_weights=equal_weights)
     if not (math.isfinite(total) and math.isfinite(variance)):
         return Inconclusive(reason=Reason.NOT_FINITE)
@@ -201,7 +212,7 @@ def score(
         score=total,
         variance=variance,
         z=total / math.sqrt(variance),
-        size=math.fsum(p.size for p in parts),
+        size=math.fsum([p.size for p in parts]),
         equal_weights=equal_weights,
         epochs=parts,
     )
@@ -239,14 +250,15 @@ def _epoch_score(moments: EpochMoments, null: Null) -> EpochScore:
     n1, n0 = moments.treatment.n, moments.control.n
     difference = moments.treatment.mean - (null.scale * moments.control.mean + null.shift)
     control_m2 = null.scale * null.scale * moments.control.m2
-    about_common = (
-        moments.treatment.m2 + control_m2 + effective_size(n1, n0) * difference * difference
-    )
+    size = effective_size(n1, n0)
+    about_common = moments.treatment.m2 + control_m2 + size * difference * difference
     return EpochScore(
         epoch=moments.epoch,
         n_treatment=n1,
         n_control=n0,
+        size=size,
         difference=difference,
+        gap=moments.treatment.mean - moments.control.mean,
         variance=about_common / (n1 + n0 - 1),
         variance_treatment=moments.treatment.m2 / (n1 - 1) if n1 > 1 else 0.0,
         variance_control=control_m2 / (n0 - 1) if n0 > 1 else 0.0,

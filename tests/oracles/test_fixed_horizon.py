@@ -10,6 +10,7 @@ import pytest
 
 from controller.stats import fixed
 from controller.stats.fixed import FixedInterval, FixedTest, Superiority
+from controller.stats.planning import required_size
 
 ORACLES = json.loads((Path(__file__).parent / "fixed_horizon.json").read_text())["values"]
 
@@ -95,3 +96,16 @@ def test_rank_superiority(oracle: dict[str, Any]) -> None:
     assert found.probability == pytest.approx(oracle["expected"]["prob"], rel=1e-6)
     assert found.p_value == pytest.approx(oracle["expected"]["p"], rel=1e-6)
     assert ends(found.interval) == pytest.approx(oracle["expected"]["ci"], rel=1e-6)
+
+
+@of("sm_power_cohen_h")
+def test_size_for_a_power(oracle: dict[str, Any]) -> None:
+    """On Cohen's arcsine scale a unit's variance is 1; two even arms hold twice the size each.
+
+    The reference counts a rejection in the wrong direction as power: 2.4e-6 of the size.
+    """
+    inputs, expected = oracle["inputs"], oracle["expected"]
+    size = required_size(
+        expected["effect"], 1.0, alpha=inputs["alpha"], power=inputs["power"], inflation=1.0
+    )
+    assert 2.0 * size == pytest.approx(expected["n_per_arm"], rel=3e-6)

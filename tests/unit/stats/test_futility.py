@@ -108,3 +108,16 @@ def test_plans_and_histories_are_checked() -> None:
     taken = boundaries(PLAN, [0.5, 1.0])
     with pytest.raises(InvalidInput):
         next_futility(PLAN, FUTILITY, taken[:1], [], taken[1])
+
+
+@pytest.mark.parametrize("looks", [100, 150, 382])
+def test_no_bound_leaves_sight_where_nearly_all_that_is_left_must_stop(looks: int) -> None:
+    plan = SequentialPlan(alpha=0.05, spending=Spending(parameter=-3.0))
+    fractions = np.arange(1, looks + 1) / looks
+    taken = boundaries(plan, fractions[fractions >= 0.05])
+    given_up = all_looks(plan, FutilityPlan(drift=design_drift(plan, power=0.9)), taken)
+    better = np.array([look.better_below for look in given_up])
+    worse = np.array([look.worse_above for look in given_up])
+    assert np.abs(better).max() < 3.0
+    assert np.abs(worse).max() < 3.0
+    assert np.abs(np.diff(better[:-1])).max() < 0.2  # the last is the critical value

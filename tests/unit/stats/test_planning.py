@@ -101,6 +101,10 @@ def test_a_relative_margin_scales_the_control() -> None:
     assert contrast_variance(4.0, scale=0.9, treatment_weight=0.5) == pytest.approx(3.62)
 
 
+def test_a_horizon_holds_a_unit_of_either_arm() -> None:
+    assert horizon_units(1e-300, treatment_weight=0.5, control_weight=0.5) == 2
+
+
 def test_illegal_input_is_an_error() -> None:
     with pytest.raises(InvalidInput):
         required_size(0.0, 1.0, alpha=0.05, power=0.9)
@@ -108,6 +112,9 @@ def test_illegal_input_is_an_error() -> None:
         required_size(1.0, 1.0, alpha=0.05, power=0.01)
     with pytest.raises(InvalidInput):
         horizon_units(1.0, treatment_weight=0.0, control_weight=1.0)
+    for size in (1e12, 1e300, math.inf, math.nan):
+        with pytest.raises(InvalidInput, match=r"cost: more than 1,000,000,000,000 units"):
+            horizon_units(size, treatment_weight=0.5, control_weight=0.5, what="cost")
     with pytest.raises(InvalidInput):
         operating([1.0], [1.0, 2.0], drift=0.0)
     with pytest.raises(InvalidInput):
