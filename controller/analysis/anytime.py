@@ -15,9 +15,16 @@ from controller.analysis.memory import AnytimeMemory, settled
 from controller.analysis.pairs import Pair
 from controller.analysis.readings import Grids, Reading
 from controller.experiments.metrics import MetricType
-from controller.stats.mixture import critical_z, log_e_value, p_from_log_e, tuned_rho
+from controller.stats.mixture import (
+    critical_z,
+    log_e_of,
+    p_from_log_e,
+    regression_critical_z,
+    regression_log_e,
+    tuned_rho,
+)
 from controller.stats.multiplicity import holm
-from controller.stats.quantile import quantile_test
+from controller.stats.quantile import quantile_log_e
 from controller.stats.results import Alternative, Inconclusive
 from controller.stats.score import Null
 
@@ -56,7 +63,7 @@ def log_evidence(
     """
     if pair.metric.type is MetricType.QUANTILE:
         assert pair.metric.q is not None
-        found = quantile_test(
+        found = quantile_log_e(
             grids,
             q=pair.metric.q,
             alpha=alpha,
@@ -65,9 +72,14 @@ def log_evidence(
             scale=null.scale,
             shift=null.shift,
         )
-        return None if isinstance(found, Inconclusive) else found.log_e_value
+        return None if isinstance(found, Inconclusive) else found
     ratio = reading.size / tuned_rho(tuning, alpha=alpha, alternative=alternative)
-    log_e = float(log_e_value(reading.z, ratio, alternative=alternative))
+    regression = reading.regression if alternative == "two-sided" else None
+    if regression is None:
+        log_e = log_e_of(reading.z, ratio, alternative=alternative)
+    else:
+        units, freedom = regression
+        log_e = regression_log_e(reading.z, ratio, units=units, freedom=freedom)
     return log_e if math.isfinite(log_e) else None
 
 
@@ -96,5 +108,9 @@ def holm_rejects(memories: Mapping[str, AnytimeMemory], alphas: Sequence[float])
 
 def half_width(reading: Reading, *, alpha: float, tuning: float, alternative: Alternative) -> float:
     """Standard errors to each side in the confidence sequence at this look."""
-    rho = tuned_rho(tuning, alpha=alpha, alternative=alternative)
-    return critical_z(reading.size / rho, alpha=alpha, alternative=alternative)
+    ratio = reading.size / tuned_rho(tuning, alpha=alpha, alternative=alternative)
+    regression = reading.regression if alternative == "two-sided" else None
+    if regression is None:
+        return critical_z(ratio, alpha=alpha, alternative=alternative)
+    units, freedom = regression
+    return regression_critical_z(ratio, alpha=alpha, units=units, freedom=freedom)

@@ -17,7 +17,6 @@ from controller.analysis.memory import (
     AnytimeMemory,
     Ends,
     PlannedMemory,
-    finite_or_none,
     settled,
 )
 from controller.analysis.planned import (
@@ -29,12 +28,17 @@ from controller.analysis.planned import (
     decide,
     level_of,
     one_end_open,
+    relative_ends,
 )
 from controller.analysis.report import Crossing, Interval, Test
+from controller.analysis.reserve import (
+    reserve_bound,
+    reserve_evidence,
+    reserve_interval,
+    spend_reserve,
+)
 from controller.analysis.sights import Sight
 from controller.stats.mixture import e_from_log, p_from_log_e
-from controller.stats.ratio import relative_lift
-from controller.stats.results import Inconclusive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ def planned_claim(
     """Every challenger's planned test, one look on; nothing moves where data are not readable."""
     contenders = {
         arm: Contender(
-            memory=memories[arm],
+            memory=_beyond(rules, memories[arm], sight, moment) if readable else memories[arm],
             reading=sight.known if readable else None,
             estimate=sight.estimate,
             standard_error=sight.standard_error,
@@ -67,6 +71,13 @@ def planned_claim(
         for arm, sight in sights.items()
     }
     return decide(rules, contenders, moment)
+
+
+def _beyond(
+    rules: PlannedRules, memory: PlannedMemory, sight: Sight, moment: Moment
+) -> PlannedMemory:
+    """What lives on the reserve looks at every look; a latch there moves Holm's ladder, too."""
+    return spend_reserve(rules, memory, sight, moment) if memory.open else memory
 
 
 def show_planned(
@@ -79,13 +90,20 @@ def show_planned(
     """The report of one planned test after `planned_claim`."""
     memory = memories[sight.pair.challenger]
     level = memory.level if memory.looks else level_of(rules, memories)
-    row = memory.last
     over_run = memory.crossed is not None and sight.known is not None and readable
-    z, size = memory.z, memory.size
-    if over_run and sight.known is not None:
+    z, size, bound = memory.z, memory.size, memory.bound
+    interval, relative = memory.interval, memory.relative
+    goes_on = memory.open and readable
+    if (over_run or goes_on) and sight.known is not None:
         z, size = rules.better * sight.known.z, max(size, sight.known.size)
-    log_e = _log_e(rules, sight) if readable else None
-    given_up = row.futility.better_below if row and row.futility else None
+    if goes_on:
+        bound = reserve_bound(rules, sight)
+        interval = reserve_interval(rules, sight, interval)
+        relative = relative_ends(rules, sight.levels, bound)
+    log_e = None
+    if readable:
+        beyond = memory.part == "reserve"
+        log_e = reserve_evidence(rules, sight) if beyond else _log_e(rules, sight)
     alpha = rules.alpha / level
     return Showing(
         test=Test(
@@ -94,16 +112,18 @@ def show_planned(
             look=memory.looks,
             t=size / rules.size_planned,
             z=z,
-            bound=memory.bound,
-            futility_bound=finite_or_none(given_up),
+            bound=bound,
+            futility_bound=memory.hopeless_below,
             alpha=alpha,
-            alpha_spent=row.alpha_spent[level - 1] if row else 0.0,
+            alpha_spent=memory.alpha_spent(level),
+            reserve=rules.reserve / rules.levels,
+            part=memory.part,
             e_value=settled(e_from_log(log_e)) if log_e is not None else None,
             p=memory.p,
             crossed=memory.crossed,
         ),
-        interval=_interval(sight.anytime[0] if sight.anytime else memory.interval, alpha),
-        relative=_interval(sight.anytime[1] if sight.anytime else memory.relative, alpha),
+        interval=_interval(sight.anytime[0] if sight.anytime else interval, alpha),
+        relative=_interval(sight.anytime[1] if sight.anytime else relative, alpha),
     )
 
 
@@ -206,18 +226,7 @@ def _sequences(rules: PlannedRules, sight: Sight, bound: float) -> tuple[Ends | 
         return None, None
     half = bound * sight.standard_error
     interval = one_end_open(rules, sight.estimate - half, sight.estimate + half)
-    if sight.levels is None:
-        return interval, None
-    lift = relative_lift(
-        sight.levels.challenger,
-        sight.levels.champion,
-        treatment_variance=sight.levels.challenger_variance,
-        control_variance=sight.levels.champion_variance,
-        critical=bound,
-    )
-    if isinstance(lift, Inconclusive):
-        return interval, None
-    return interval, one_end_open(rules, lift.lower, lift.upper)
+    return interval, relative_ends(rules, sight.levels, bound)
 
 
 def _interval(ends: Ends | None, alpha: float) -> Interval | None:

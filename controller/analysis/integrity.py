@@ -16,6 +16,17 @@ from controller.stats.srm import EpochCounts, sample_ratio
 
 SILENT_UNITS = 25
 COMMON_SHARE = 0.2
+MOST_DOUBLE = 0.001
+FEWEST_DOUBLE = 10
+
+
+def most_double_exposed(units: int) -> int:
+    """How many of so many exposed units may have met two arms before nothing here is believed.
+
+    They leave the test, and they leave unevenly where one arm drives people to come back another
+    way. A working split shows none; one in a thousand, or ten, are forgiven.
+    """
+    return max(FEWEST_DOUBLE, int(MOST_DOUBLE * units))
 
 
 def sample_ratio_report(

@@ -1,7 +1,8 @@
 """What one look remembers for the next: plain numbers, stored with the evidence.
 
 The memory of a planned test is its taken looks and the counts of the last one; of an alarm, its
-running maximum. It is a JSON document, so that a look can be recomputed from two stored documents.
+running maximum. It is a JSON document. Evidence stores what a look has added to it (`history.py`),
+so that a look can be recomputed from the evidence it names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.analysis.report import Crossing
+from controller.analysis.report import Crossing, Part
 from controller.stats.futility import FutilityLook
 from controller.stats.group_sequential import TakenLook
 
@@ -101,6 +102,8 @@ class PlannedMemory:
     p : float or None
         Stagewise p-value, once the test is over.
     crossed : Crossing or None
+    rows_at : str or None
+        The evidence that stored the last of the looks that counted; None before any is stored.
     """
 
     stored: tuple[Any, ...] = ()
@@ -114,6 +117,7 @@ class PlannedMemory:
     relative: Ends | None = None
     p: float | None = None
     crossed: Crossing | None = None
+    rows_at: str | None = None
 
     @property
     def looks(self) -> int:
@@ -124,6 +128,33 @@ class PlannedMemory:
     def last(self) -> Row | None:
         """The last look that counted."""
         return Row.from_document(self.stored[-1]) if self.stored else None
+
+    @property
+    def time(self) -> float:
+        """Spending time of the last look that counted, 0 before the first."""
+        return float(self.stored[-1][0]) if self.stored else 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether the plan is used up without a crossing: what goes on lives on the reserve."""
+        return self.crossed is None and self.time >= 1.0
+
+    @property
+    def part(self) -> Part:
+        """Which part of alpha pays for what is found now, or has paid."""
+        if self.crossed is not None:
+            return self.crossed.part
+        return "reserve" if self.open else "planned"
+
+    @property
+    def hopeless_below(self) -> float | None:
+        """Where that look gives up the claim "better"; None where it does not."""
+        ends = self.stored[-1][4] if self.stored else None
+        return ends[0] if ends else None
+
+    def alpha_spent(self, level: int) -> float:
+        """Alpha spent by it at alpha / level, 0 before the first."""
+        return float(self.stored[-1][2][level - 1]) if self.stored else 0.0
 
     @property
     def rows(self) -> list[Row]:
@@ -144,6 +175,7 @@ class PlannedMemory:
             "relative": list(self.relative) if self.relative else None,
             "p": self.p,
             "crossed": _crossing_document(self.crossed),
+            "rows_at": self.rows_at,
         }
 
     @classmethod
@@ -161,6 +193,7 @@ class PlannedMemory:
             relative=_ends(document["relative"]),
             p=document["p"],
             crossed=_crossing(document["crossed"]),
+            rows_at=document.get("rows_at"),
         )
 
 

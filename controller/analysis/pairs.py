@@ -33,12 +33,15 @@ class Pair:
         Epochs in which either arm has a unit.
     equal_weights : bool
         Whether both arms have the same weight in every one of them.
+    shares : tuple of float
+        By epoch, the probability that a unit of either arm was assigned the challenger.
     """
 
     metric: Metric
     challenger: str
     epochs: tuple[tuple[int, Moments, Moments], ...]
     equal_weights: bool
+    shares: tuple[float, ...]
 
     @property
     def units(self) -> int:
@@ -54,21 +57,30 @@ class Levels:
     challenger: float
     champion_variance: float
     challenger_variance: float
+    covariance: float = 0.0
 
 
 def pair_of(statistics: Statistics, metric: Metric, challenger: str) -> Pair:
     """Collect the sums of one comparison."""
     epochs: list[tuple[int, Moments, Moments]] = []
+    shares: list[float] = []
     equal = True
     for epoch in statistics.epochs:
         champion = statistics.moments.get((metric.key, epoch.number, CHAMPION), _NOTHING)
         other = statistics.moments.get((metric.key, epoch.number, challenger), _NOTHING)
         if champion.n == 0 and other.n == 0:
             continue
-        weights = epoch.weights
-        equal = equal and weights.get(CHAMPION, 0.0) == weights.get(challenger, 0.0)
+        own, rest = epoch.weights.get(challenger, 0.0), epoch.weights.get(CHAMPION, 0.0)
+        equal = equal and rest == own
+        shares.append(own / (own + rest) if own + rest > 0.0 else 0.0)
         epochs.append((epoch.number, champion, other))
-    return Pair(metric=metric, challenger=challenger, epochs=tuple(epochs), equal_weights=equal)
+    return Pair(
+        metric=metric,
+        challenger=challenger,
+        epochs=tuple(epochs),
+        equal_weights=equal,
+        shares=tuple(shares),
+    )
 
 
 def moments_under(pair: Pair, null: Null = EQUAL) -> tuple[tuple[EpochMoments, ...], Null]:
@@ -84,28 +96,61 @@ def moments_under(pair: Pair, null: Null = EQUAL) -> tuple[tuple[EpochMoments, .
         for number, a, b in pair.epochs
     )
     theta = _theta(pair)
-    return (_adjusted(plain, pair, theta) if theta else plain), null
+    return (_adjusted(plain, pair, theta, null.scale) if theta else plain), null
 
 
 def levels(pair: Pair) -> Levels | Inconclusive:
-    """Mean (or ratio) of each arm, epochs weighted by w_e = n1 n0 / (n1 + n0)."""
-    level = _ratio_level if pair.metric.type is MetricType.RATIO else _mean_level
-    both = [
-        (effective_size(b.n, a.n), level(a), level(b))
-        for _, a, b in pair.epochs
-        if a.n > 0 and b.n > 0
-    ]
-    total = math.fsum(size for size, _, _ in both)
+    """Mean (or ratio) of each arm, epochs weighted by w_e = n1 n0 / (n1 + n0).
+
+    With a covariate the adjusted means, of which the estimate is the difference.
+    """
+    both = [(a, b) for _, a, b in pair.epochs if a.n > 0 and b.n > 0]
+    sizes = [effective_size(b.n, a.n) for a, b in both]
+    total = math.fsum(sizes)
     if total == 0.0:
         return Inconclusive(reason=Reason.ARM_EMPTY)
-    values = Levels(
-        champion=math.fsum(size / total * a for size, (a, _), _ in both),
-        challenger=math.fsum(size / total * b for size, _, (b, _) in both),
-        champion_variance=math.fsum((size / total) ** 2 * v for size, (_, v), _ in both),
-        challenger_variance=math.fsum((size / total) ** 2 * v for size, _, (_, v) in both),
+    theta = 0.0 if pair.metric.type is MetricType.RATIO else _theta(pair)
+    if pair.metric.type is MetricType.RATIO:
+        parts = [(*_ratio_level(a), *_ratio_level(b), 0.0) for a, b in both]
+    elif theta:
+        parts = [_adjusted_levels(a, b, theta) for a, b in both]
+    else:
+        parts = [(*_mean_level(a), *_mean_level(b), 0.0) for a, b in both]
+    values = parts[0] if len(parts) == 1 else _weighted([size / total for size in sizes], parts)
+    if not all(map(math.isfinite, values)):
+        return Inconclusive(reason=Reason.NOT_FINITE)
+    champion, champion_variance, challenger, challenger_variance, covariance = values
+    return Levels(
+        champion=champion,
+        challenger=challenger,
+        champion_variance=champion_variance,
+        challenger_variance=challenger_variance,
+        covariance=covariance,
     )
-    finite = all(math.isfinite(getattr(values, name)) for name in values.__slots__)
-    return values if finite else Inconclusive(reason=Reason.NOT_FINITE)
+
+
+_Parts = tuple[float, float, float, float, float]
+"""Champion's level and its variance, the challenger's, and the covariance of both levels."""
+
+
+def _weighted(shares: Sequence[float], parts: Sequence[_Parts]) -> _Parts:
+    """Levels over several epochs: means by their shares, variances by the squares."""
+    a, va, b, vb, common = zip(*parts, strict=True)
+
+    def over(values: Sequence[float], power: int) -> float:
+        return math.fsum([w**power * value for w, value in zip(shares, values, strict=True)])
+
+    return over(a, 1), over(va, 2), over(b, 1), over(vb, 2), over(common, 2)
+
+
+def _adjusted_levels(champion: Moments, challenger: Moments, theta: float) -> _Parts:
+    """Both adjusted means: each has its own residual error, and they share that of xbar."""
+    down, up, common = _shifts(champion, challenger, theta)
+    a, b = (
+        _residual(arm, theta) / (arm.n - 1) / arm.n if arm.n > 1 else 0.0
+        for arm in (champion, challenger)
+    )
+    return champion.mean + up, a + common, challenger.mean - down, b + common, common
 
 
 def pooled(moments: Sequence[Moments]) -> Moments:
@@ -203,20 +248,54 @@ def _theta(pair: Pair) -> float:
     return theta if math.isfinite(theta) else 0.0
 
 
-def _adjusted(plain: Sequence[EpochMoments], pair: Pair, theta: float) -> tuple[EpochMoments, ...]:
+def _adjusted(
+    plain: Sequence[EpochMoments], pair: Pair, theta: float, scale: float
+) -> tuple[EpochMoments, ...]:
+    """y - theta (x - mean of x over both arms), epoch by epoch.
+
+    About the common mean, because a null that scales one arm's mean would not let it cancel. What
+    is left of its own error in such a contrast, theta (1 - scale) (xbar - mu), is added to the
+    variance of the smaller arm, where it counts at least in full.
+    """
     return tuple(
-        replace(
-            epoch,
-            control=_less(epoch.control, champion, theta),
-            treatment=_less(epoch.treatment, challenger, theta),
-        )
+        _less(epoch, champion, challenger, theta, scale)
         for epoch, (_, champion, challenger) in zip(plain, pair.epochs, strict=True)
     )
 
 
-def _less(arm: ArmMoments, moments: Moments, theta: float) -> ArmMoments:
-    """y - theta x; only differences of means are read from it, so x needs no centre."""
+def _less(
+    epoch: EpochMoments, champion: Moments, challenger: Moments, theta: float, scale: float
+) -> EpochMoments:
+    down, up, common = _shifts(champion, challenger, theta)
+    control = replace(epoch.control, mean=epoch.control.mean + up, m2=_residual(champion, theta))
+    treatment = replace(
+        epoch.treatment, mean=epoch.treatment.mean - down, m2=_residual(challenger, theta)
+    )
+    if scale != 1.0 and common > 0.0:
+        n1, n0 = treatment.n, control.n
+        extra = (1.0 - scale) ** 2 * common * effective_size(n1, n0) * (n1 + n0 - 1)
+        if n1 <= n0 or scale == 0.0:
+            treatment = replace(treatment, m2=treatment.m2 + extra)
+        else:
+            control = replace(control, m2=control.m2 + extra / scale**2)
+    return replace(epoch, control=control, treatment=treatment)
+
+
+def _shifts(champion: Moments, challenger: Moments, theta: float) -> tuple[float, float, float]:
+    """What adjusting takes from the challenger's mean and gives to champion's; variance of both.
+
+    The third is the variance of theta (xbar - mu), which both adjusted means share.
+    """
+    n0, n1 = champion.n, challenger.n
+    if n0 == 0 or n1 == 0:
+        return 0.0, 0.0, 0.0
+    n, gap = n0 + n1, challenger.covariate_mean - champion.covariate_mean
+    m2 = champion.covariate_m2 + challenger.covariate_m2 + effective_size(n1, n0) * gap * gap
+    return theta * gap * n0 / n, theta * gap * n1 / n, theta * theta * m2 / (n - 1) / n
+
+
+def _residual(moments: Moments, theta: float) -> float:
     m2 = (
         moments.m2 - 2.0 * theta * moments.covariate_cross_m2 + theta * theta * moments.covariate_m2
     )
-    return replace(arm, mean=arm.mean - theta * moments.covariate_mean, m2=max(m2, 0.0))
+    return max(m2, 0.0)

@@ -46,6 +46,8 @@ class PlannedRules:
         Equality, or the margin.
     alpha : float
         Of the claim over both sides, before Holm divides it.
+    reserve : float
+        Part of alpha that the plan leaves for after its horizon (`reserve.py`); 0: it ends there.
     sides : int
         2 for "superior" (or worse), 1 for "not worse than the margin".
     levels : int
@@ -66,10 +68,12 @@ class PlannedRules:
     futility: FutilityPlan | None
     size_planned: float
     first_look: float
+    reserve: float = 0.0
 
     def plan(self, level: int) -> SequentialPlan:
-        """The plan at alpha / level."""
-        return SequentialPlan(alpha=self.alpha / level, sides=self.sides, spending=self.spending)
+        """The plan at (alpha - reserve) / level."""
+        alpha = (self.alpha - self.reserve) / level
+        return SequentialPlan(alpha=alpha, sides=self.sides, spending=self.spending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +163,8 @@ def claimed(rules: PlannedRules) -> Alternative:
 
 def level_of(rules: PlannedRules, memories: Mapping[str, PlannedMemory]) -> int:
     """Holm's level now in force: how many claims still share the alpha."""
+    if rules.levels == 1:
+        return 1
     decided = sum(
         each.crossed is not None and each.crossed.direction in ("better", "worse", "not_worse")
         for each in memories.values()
@@ -168,7 +174,7 @@ def level_of(rules: PlannedRules, memories: Mapping[str, PlannedMemory]) -> int:
 
 def is_due(rules: PlannedRules, memory: PlannedMemory, size: float) -> bool:
     """Whether a look at this effective size counts (DESIGN 12)."""
-    if memory.crossed is not None or size <= 0.0:
+    if memory.crossed is not None or memory.open or size <= 0.0:
         return False
     if not memory.looks:
         return size >= rules.first_look * rules.size_planned
@@ -284,7 +290,8 @@ def _close(
     assert row is not None
     assert z is not None
     if memory.crossed is None and row.spending_time >= 1.0:
-        memory = _latch(memory, "ended", level, contender, moment)
+        if not rules.reserve:
+            memory = _latch(memory, "ended", level, contender, moment)
     elif memory.crossed is None and row.futility is not None and row.futility.stops(z):
         memory = _latch(memory, "futile", level, contender, moment)
     memory = memory if memory.crossed else replace(memory, level=level)
@@ -293,7 +300,7 @@ def _close(
         memory,
         bound=bound,
         interval=_interval(rules, contender, bound),
-        relative=_relative(rules, contender, bound),
+        relative=relative_ends(rules, contender.levels, bound),
     )
     return memory if memory.crossed is None else _final(rules, memory, memory.crossed, contender)
 
@@ -347,9 +354,8 @@ def _interval(rules: PlannedRules, contender: Contender, bound: float | None) ->
     return one_end_open(rules, contender.estimate - half, contender.estimate + half)
 
 
-def _relative(rules: PlannedRules, contender: Contender, bound: float | None) -> Ends | None:
+def relative_ends(rules: PlannedRules, arms: Levels | None, bound: float | None) -> Ends | None:
     """The same as a fraction of champion, Fieller's way; None where champion may be zero."""
-    arms = contender.levels
     if bound is None or arms is None or bound <= 0.0:
         return None
     lift = relative_lift(
@@ -357,6 +363,7 @@ def _relative(rules: PlannedRules, contender: Contender, bound: float | None) ->
         arms.champion,
         treatment_variance=arms.challenger_variance,
         control_variance=arms.champion_variance,
+        covariance=arms.covariance,
         critical=bound,
     )
     if isinstance(lift, Inconclusive):

@@ -32,6 +32,10 @@ class Reading:
         S, V > 0 and W; S is positive where the challenger's value is larger than the null's.
     counts : mapping of epoch to (challenger, champion)
         Units by epoch, empty for a quantile.
+    parts : Score or None
+        What it consists of; None for a quantile.
+    columns : int or None
+        Of the regression it is the t of: arm, mean and covariates; None where it is none.
     """
 
     score: float
@@ -39,6 +43,23 @@ class Reading:
     size: float
     counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     parts: Score | None = None
+    columns: int | None = None
+
+    @property
+    def regression(self) -> tuple[int, int] | None:
+        """Units, and degrees of freedom, where z is that of a single regression; else None.
+
+        One epoch, equal weights: then V is the variance about the common mean, and z the t of an
+        ordinary regression on arm and covariates.
+        """
+        parts = self.parts
+        if parts is None or self.columns is None or len(parts.epochs) != 1:
+            return None
+        if not parts.equal_weights:
+            return None
+        units = parts.epochs[0].n_treatment + parts.epochs[0].n_control
+        freedom = units - self.columns
+        return (units, freedom) if freedom > 0 else None
 
     @property
     def z(self) -> float:
@@ -77,8 +98,21 @@ def read(pair: Pair, grids: Grids, *, null: Null = EQUAL) -> Reading | Inconclus
     if isinstance(now, Inconclusive):
         return now
     return Reading(
-        score=now.score, variance=now.variance, size=now.size, counts=now.counts, parts=now
+        score=now.score,
+        variance=now.variance,
+        size=now.size,
+        counts=now.counts,
+        parts=now,
+        columns=_columns(pair, null),
     )
+
+
+def _columns(pair: Pair, null: Null) -> int | None:
+    """A ratio is linearised, and a scaled null compares unlike spreads: no regression of these."""
+    if pair.metric.type is MetricType.RATIO or null.scale != 1.0:
+        return None
+    adjusted = any(a.covariate_n + b.covariate_n for _, a, b in pair.epochs)
+    return 3 if adjusted else 2
 
 
 def grids_of(statistics: Statistics, pair: Pair) -> Grids:

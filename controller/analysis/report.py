@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from controller.aggregation.statistics import Statistics
+from controller.analysis.history import added
 from controller.experiments.canonical import sha256_of
 from controller.experiments.plans import Plan
 
@@ -33,6 +34,11 @@ class Claim(StrEnum):
     HARM = "harm"
 
 
+SCHEMA = 2
+"""Of a stored look: 2 names the look before where 1 repeated its memory."""
+Part = Literal["planned", "reserve"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """A confidence interval; an open end is None."""
@@ -44,13 +50,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """A boundary crossed: latched with its look, never taken back (DESIGN 15)."""
+    """A boundary crossed: latched with its look, never taken back (DESIGN 15).
+
+    `part` says which part of alpha paid for it: the plan's, or the reserve beyond the horizon.
+    """
 
     look: int
     taken_at: str
     n: int
     direction: Literal["better", "worse", "futile", "not_worse", "harm", "ended"]
     estimate: float | None
+    part: Part = "planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +81,10 @@ class Test:
         Non-binding; None where the policy has none or before the first look.
     alpha, alpha_spent : float
         Alpha of this test, and its cumulative part spent (planned).
+    reserve : float
+        Part of alpha kept for after the horizon.
+    part : str
+        `reserve` once the horizon is past and a reserve goes on; then e_value and bound are its.
     e_value, p : float or None
         Sequential evidence; p is always valid.
     crossed : Crossing or None
@@ -85,6 +99,8 @@ class Test:
     futility_bound: float | None = None
     alpha: float
     alpha_spent: float = 0.0
+    reserve: float = 0.0
+    part: Part = "planned"
     e_value: float | None = None
     p: float | None = None
     crossed: Crossing | None = None
@@ -157,7 +173,10 @@ class SrmReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookInput:
-    """Everything one look may use. `previous` is the memory of the look before, or None."""
+    """Everything one look may use. `previous` is the memory of the look before, or None.
+
+    `history.kept` made that memory when the look before was stored; it names its evidence.
+    """
 
     plan: Plan
     statistics: Statistics
@@ -179,23 +198,26 @@ class LookReport:
     metrics: tuple[MetricReport, ...]
     memory: Mapping[str, Any]
     previous: Mapping[str, Any] | None = None
-    schema: int = field(default=1)
+    schema: int = field(default=SCHEMA)
 
     def metric(self, key: str) -> MetricReport | None:
         """The report of one metric."""
         return next((metric for metric in self.metrics if metric.key == key), None)
 
     def document(self) -> dict[str, Any]:
-        """The JSON form: inputs and conclusions, enough to recompute the look byte for byte."""
+        """The JSON form: inputs and conclusions, enough to recompute the look byte for byte.
+
+        Of the memory it has what this look has added; the rest is in the evidence it names.
+        """
         return {
             "schema": self.schema,
             "number": self.number,
             "plan_sha256": self.plan_sha256,
             "statistics": self.statistics.document(),
-            "previous": self.previous,
+            "previous": self.previous.get("looked") if self.previous else None,
             "srm": _plain(self.srm),
             "metrics": [_plain(metric) for metric in self.metrics],
-            "memory": self.memory,
+            "memory": added(self.memory, self.previous),
         }
 
     @property

@@ -32,7 +32,8 @@ def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
     superior = oec.goal is Goal.SUPERIOR
     alpha = rules.alpha if superior else rules.alpha / 2.0
     levels = len(plan.challengers)
-    whole = SequentialPlan(alpha=alpha / levels, sides=2 if superior else 1)
+    reserve = rules.reserve * alpha / rules.alpha
+    whole = SequentialPlan(alpha=(alpha - reserve) / levels, sides=2 if superior else 1)
     return PlannedRules(
         claim=Claim.SUPERIOR if superior else Claim.NOT_WORSE,
         better=metric.better,
@@ -44,6 +45,7 @@ def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
         futility=futility_plan(rules, whole),
         size_planned=_size(plan, plan.horizon),
         first_look=rules.first_look,
+        reserve=reserve,
     )
 
 

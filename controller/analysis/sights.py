@@ -65,14 +65,7 @@ def see(statistics: Statistics, metric: Metric, challenger: str, rules: PlannedR
     if metric.type is MetricType.QUANTILE:
         return _quantile_sight(pair, grids, reading, rules)
     arms = levels(pair)
-    plain = reading if rules.null == EQUAL else read(pair, grids, null=EQUAL)
-    if isinstance(plain, Inconclusive):
-        estimate = error = None
-    else:
-        estimate = plain.distance
-        error = plain.standard_error
-        if rules.null.scale == 1.0 and not isinstance(reading, Inconclusive):
-            error = reading.standard_error
+    estimate, error = _difference(pair, reading, rules)
     return Sight(
         pair=pair,
         grids=grids,
@@ -81,6 +74,27 @@ def see(statistics: Statistics, metric: Metric, challenger: str, rules: PlannedR
         standard_error=error,
         levels=None if isinstance(arms, Inconclusive) else arms,
     )
+
+
+def _difference(
+    pair: Pair, reading: Reading | Inconclusive, rules: PlannedRules
+) -> tuple[float | None, float | None]:
+    """Challenger minus champion and its standard error, whatever null the claim has.
+
+    Where the null only shifts, the reading has measured this difference already.
+    """
+    null = rules.null
+    folded = pair.metric.type is MetricType.RATIO  # linearised under the null itself
+    if isinstance(reading, Reading) and reading.parts is not None and null.scale == 1.0:
+        gap = None if folded else reading.parts.gap
+        if gap is not None:
+            return gap, reading.standard_error
+    plain = reading if null == EQUAL else read(pair, (), null=EQUAL)
+    if isinstance(plain, Inconclusive):
+        return None, None
+    if null.scale == 1.0 and isinstance(reading, Reading):
+        return plain.distance, reading.standard_error
+    return plain.distance, plain.standard_error
 
 
 def as_fraction(value: float | None, arms: Levels | None) -> float | None:

@@ -33,13 +33,12 @@ def _summary(statistics: Statistics, metric: Metric, arm: str) -> ArmSummary:
             mean=_quantile(grids, metric),
             sd=None,
         )
-    total = pooled(
-        [
-            moments
-            for epoch in statistics.epochs
-            if (moments := statistics.moments.get((metric.key, epoch.number, arm))) is not None
-        ]
-    )
+    cells = [
+        moments
+        for epoch in statistics.epochs
+        if (moments := statistics.moments.get((metric.key, epoch.number, arm))) is not None
+    ]
+    total = pooled(cells)
     return ArmSummary(
         n=total.n,
         missing=total.missing,

@@ -69,6 +69,8 @@ def _verdict(
         if sight.reading.reason == Reason.NO_DATA:
             return MetricVerdict.UNKNOWN, "no_data"
         return MetricVerdict.INCONCLUSIVE, str(sight.reading.reason)
+    if claim.part == "reserve":
+        return MetricVerdict.INCONCLUSIVE, "horizon_passed"
     if claim.mode == "planned" and claim.look == 0:
         return MetricVerdict.INCONCLUSIVE, "too_few_units"
     return MetricVerdict.INCONCLUSIVE, "keep_collecting"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.aggregation.statistics import Statistics
+from controller.analysis.history import BrokenChain, Fetch, memory_before
 from controller.analysis.look import take_look
-from controller.analysis.report import LookInput
+from controller.analysis.report import SCHEMA, LookInput
 from controller.experiments.canonical import canonical_json, sha256_of
 from controller.experiments.plans import Plan
 
@@ -21,7 +22,7 @@ class Finding:
     sentence: str
 
 
-def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any]) -> Finding:
+def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any], fetch: Fetch) -> Finding:
     """Take the look again and compare.
 
     Parameters
@@ -30,15 +31,30 @@ def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any]) -> Fin
         A stored look (`LookReport.document`).
     plan : mapping
         The plan it names.
+    fetch : callable
+        Gives stored evidence by its sha256, or None: a look names those before it.
     """
     if sha256_of(plan) != evidence.get("plan_sha256"):
         return Finding(intact=False, sentence="This is not the plan that the look names.")
+    if evidence.get("schema") != SCHEMA:
+        return Finding(
+            intact=False,
+            sentence=f"This look was written in schema {evidence.get('schema')} by another version "
+            f"of the controller, which can take it again; this one writes schema {SCHEMA}.",
+        )
+    try:
+        previous = memory_before(evidence, fetch)
+    except BrokenChain as missing:
+        return Finding(
+            intact=False,
+            sentence=f"Look {evidence['number']} names evidence that is not there: {missing}.",
+        )
     again = take_look(
         LookInput(
             plan=Plan.from_document(plan),
             statistics=Statistics.from_document(evidence["statistics"]),
             number=evidence["number"],
-            previous=evidence["previous"],
+            previous=previous,
         )
     ).document()
     if canonical_json(again) == canonical_json(dict(evidence)):

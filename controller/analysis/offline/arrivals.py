@@ -120,18 +120,15 @@ class _Names:
 def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
     import pandas as pd
 
-    assert spec.arm is not None
     text = [name for name in (spec.unit, spec.arm, spec.epoch) if name is not None]
-    columns = [*text, *([spec.time] if spec.time else [])]
+    columns = [*text, *([spec.time] if spec.time else [])] or list(table.columns[:1])
     arms, epochs = _Names(), _Names()
     hashes: list[NDArray[np.uint64]] = []
     times: list[NDArray[Any]] = []
     arm: list[NDArray[np.int16]] = []
     epoch: list[NDArray[np.int16]] = []
     for chunk in table.chunks(columns, text=text):
-        named = texts(table, chunk, spec.arm, what="its arm")
-        _check_arms(table, chunk, spec, named)
-        arm.append(arms.codes(named))
+        arm.append(_arm_codes(table, chunk, spec, arms))
         if spec.epoch is not None:
             epoch.append(epochs.codes(texts(table, chunk, spec.epoch, what="its epoch")))
         if spec.unit is not None:
@@ -145,7 +142,8 @@ def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
     names = with_declared(spec, arms.names())
     if not arm or len(names) < 2:
         raise InvalidInput(
-            f"{table.name}: column {spec.arm!r} holds fewer than two arms.", field=spec.arm
+            f"{table.name}: column {spec.arm!r} holds fewer than two arms.",
+            field=spec.arm or "spec.arm.weights",
         )
     codes = np.concatenate(arm)
     return _Rows(
@@ -156,6 +154,15 @@ def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
         arms=names,
         epochs=epochs.names() or (_ONE_EPOCH,),
     )
+
+
+def _arm_codes(table: Table, chunk: Chunk, spec: AnalysisSpec, arms: _Names) -> NDArray[np.int16]:
+    """Arms as recorded; without a column (only where they will be drawn) all the first."""
+    if spec.arm is None:
+        return np.zeros(len(chunk.frame), dtype=np.int16)
+    named = texts(table, chunk, spec.arm, what="its arm")
+    _check_arms(table, chunk, spec, named)
+    return arms.codes(named)
 
 
 def _check_arms(table: Table, chunk: Chunk, spec: AnalysisSpec, named: pd.Series) -> None:

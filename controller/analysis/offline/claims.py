@@ -48,6 +48,7 @@ def rules_of(spec: MetricSpec, recorded: Recorded) -> PlannedRules:
         futility=None,
         size_planned=size if size is not None else _size_found(spec, recorded),
         first_look=spec.first_look,
+        reserve=spec.reserve,
     )
 
 
@@ -61,13 +62,14 @@ def _planned_size(spec: MetricSpec, recorded: Recorded, sides: Literal[1, 2]) ->
     variance = _variance(spec, recorded, arms)
     if not (effect and variance):
         return None
+    alpha = spec.alpha - spec.reserve
     return required_size(
         effect,
         variance,
-        alpha=spec.alpha,
+        alpha=alpha,
         power=spec.power,
         alternative="two-sided" if sides == 2 else "larger",
-        inflation=_inflation(spec.alpha, sides, spec.power) if spec.mode is Mode.PLANNED else 1.0,
+        inflation=_inflation(alpha, sides, spec.power) if spec.mode is Mode.PLANNED else 1.0,
     )
 
 
@@ -83,7 +85,7 @@ def _effect(spec: MetricSpec, arms: Levels | Inconclusive) -> float | None:
 
 
 def _variance(spec: MetricSpec, recorded: Recorded, arms: Levels | Inconclusive) -> float | None:
-    """Of one unit: stated, or the champion's."""
+    """Of one unit: stated, or the champion's, without what a covariate explains."""
     if spec.metric.baseline is not None:
         return spec.metric.baseline.sd**2
     if isinstance(arms, Inconclusive):
@@ -93,7 +95,7 @@ def _variance(spec: MetricSpec, recorded: Recorded, arms: Levels | Inconclusive)
         for (key, _, arm), moments in recorded.looks[-1].statistics.moments.items()
         if key == spec.key and arm == CHAMPION
     )
-    return arms.champion_variance * units
+    return (arms.champion_variance - arms.covariance) * units
 
 
 def _size_found(spec: MetricSpec, recorded: Recorded) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.analysis.alarms import Alarm, raise_alarms, show_alarm
 from controller.analysis.claims import (
@@ -24,6 +24,7 @@ from controller.analysis.sights import Sight, see
 from controller.analysis.verdicts import compare
 from controller.experiments.plans import CHAMPION
 from controller.stats.results import Inconclusive
+from controller.stats.score import EQUAL
 from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_ratio
 
 
@@ -73,9 +74,20 @@ class _Memory:
     srm_log_e_max: float = 0.0
 
 
-def judge(spec: AnalysisSpec, recorded: Recorded, progress: Progress) -> Judged:
-    """Take every look in order."""
+def judge(
+    spec: AnalysisSpec, recorded: Recorded, progress: Progress, *, at_equality: bool = False
+) -> Judged:
+    """Take every look in order.
+
+    Parameters
+    ----------
+    at_equality : bool
+        Test guardrails against no difference instead of their margin, which is the truth where
+        arms were drawn at random.
+    """
     rules = {metric.key: rules_of(metric, recorded) for metric in recorded.metrics}
+    if at_equality:
+        rules = {key: replace(each, null=EQUAL) for key, each in rules.items()}
     memory = _Memory()
     looks = []
     for look in recorded.looks:
@@ -166,10 +178,12 @@ def _late_p(recorded: Recorded, looks: Sequence[Mapping[str, Seen]]) -> dict[str
     for metric in recorded.metrics:
         for arm, last in looks[-1][metric.key].comparisons.items():
             if metric.mode is Mode.PLANNED and last.tests[0].p is None:
-                found = (look[metric.key].comparisons[arm].tests[0].e_value for look in looks)
-                known = [e for e in found if e is not None]
+                tests = [look[metric.key].comparisons[arm].tests[0] for look in looks]
+                part = tests[-1].part  # the two parts' e-values do not share one p
+                known = [t.e_value for t in tests if t.part == part and t.e_value is not None]
                 if known:
-                    late[f"{metric.key}/{arm}"] = 1.0 / max(1.0, *known)
+                    weight = tests[-1].alpha / tests[-1].reserve if part == "reserve" else 1.0
+                    late[f"{metric.key}/{arm}"] = min(1.0, weight / max(1.0, *known))
     return late
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controller.aggregation.statistics import Moments
+from controller.analysis.integrity import most_double_exposed
 from controller.analysis.memory import finite_or_none
 from controller.analysis.offline.compare import Judged
 from controller.analysis.offline.fixed import Fixed, fixed_result
+from controller.analysis.offline.rare import rare_hits
 from controller.analysis.offline.spec import MetricSpec, Mode, Role
 from controller.analysis.pairs import Pair, pooled
 from controller.analysis.planned import PlannedRules
@@ -17,6 +20,7 @@ from controller.analysis.report import Comparison, Crossing, Interval, MetricVer
 from controller.analysis.sights import Sight
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION
+from controller.stats.betting import BettingInterval
 from controller.stats.heterogeneity import heterogeneity
 from controller.stats.results import Inconclusive
 
@@ -35,9 +39,24 @@ def document_of(judged: Judged) -> dict[str, Any]:
             "p_sequential": judged.srm.p_sequential,
             "alarm": judged.srm.alarm,
         },
+        "double_exposure": _double_exposure(judged),
         "metrics": {metric.key: _metric(judged, metric) for metric in recorded.metrics},
         "looks": [_look(judged, index) for index in range(len(recorded.looks))],
         "warnings": list(recorded.warnings),
+    }
+
+
+def _double_exposure(judged: Judged) -> dict[str, Any] | None:
+    """Units that met two arms; None where the rows cannot tell."""
+    double = judged.recorded.double_exposed
+    if double is None:
+        return None
+    last = judged.recorded.looks[-1].statistics if judged.recorded.looks else None
+    units = double + (sum(last.exposed.values()) if last is not None else 0)
+    return {
+        "units": double,
+        "share": double / units if units else 0.0,
+        "alarm": double > most_double_exposed(units),
     }
 
 
@@ -51,6 +70,7 @@ class _Case:
     comparison: Comparison
     fixed: Fixed | Inconclusive
     late_p: float | None
+    bounded: BettingInterval | None
 
     @property
     def factor(self) -> float:
@@ -82,6 +102,7 @@ def _metric(judged: Judged, spec: MetricSpec) -> dict[str, Any]:
             comparison=comparison,
             fixed=fixed_result(rules, sight),
             late_p=judged.late_p.get(f"{spec.key}/{arm}"),
+            bounded=recorded.bounded.get(f"{spec.key}/{arm}"),
         )
         comparisons[recorded.arms[arm]] = _comparison(case)
     pairs = dict(seen.sights)
@@ -117,9 +138,15 @@ def _comparison(case: _Case) -> dict[str, Any]:
         "verdict": verdict,
         "reason": reason,
     }
+    if verdict in ("inconclusive", "no_difference") and _is_nothing(case, out):
+        out |= {"verdict": MetricVerdict.NO_DIFFERENCE.value, "reason": "equivalent"}
     if case.spec.role is Role.GUARDRAIL:
         out["margin"] = case.comparison.margin or 0.0
     out |= _epochs(case.sight)
+    if case.bounded is not None:
+        out["bounded"] = {"ci": [case.bounded.lower, case.bounded.upper], "n": case.bounded.n}
+    sides = 1.0 if case.spec.role is Role.OEC else 2.0
+    out |= rare_hits(case.sight.pair, alpha=min(sides * case.spec.alpha, 0.5))
     if len(case.comparison.tests) > 1:
         alarm = case.comparison.tests[1]
         out["harm"] = {
@@ -128,6 +155,13 @@ def _comparison(case: _Case) -> dict[str, Any]:
             "alarm": alarm.crossed is not None,
         }
     return out
+
+
+def _is_nothing(case: _Case, shown: Mapping[str, Any]) -> bool:
+    """Whether the interval shown has no difference in it as large as the description minds."""
+    ends = shown["fixed" if case.spec.mode is Mode.FIXED else "sequential"]["ci"]
+    most = case.spec.equivalence
+    return most is not None and bool(ends) and all(e is not None and abs(e) < most for e in ends)
 
 
 def _epochs(sight: Sight) -> dict[str, Any]:

@@ -244,6 +244,7 @@ def _relative(rules: PlannedRules, sight: Sight, critical: float) -> Ends | None
         arms.champion,
         treatment_variance=arms.challenger_variance,
         control_variance=arms.champion_variance,
+        covariance=arms.covariance,
         critical=critical,
     )
     return None if isinstance(lift, Inconclusive) else one_end_open(rules, lift.lower, lift.upper)

@@ -78,15 +78,19 @@ def _baseline(metric: str, sums: _Sums) -> Baseline:
             f"history: {sums.n} units of {metric!r:.80}; {FEWEST_UNITS} are needed.",
             field="history",
         )
-    spread = sums.cross / (sums.n - 1)
-    mean, variance = float(sums.means[0]), float(spread[0, 0])
+    spread: list[list[float]] = (sums.cross / (sums.n - 1)).tolist()
+    mean, variance = float(sums.means[0]), spread[0][0]
     if sums.means.size == 2:
         below = float(sums.means[1])
         if below == 0.0:
             raise InvalidInput(f"history: the denominator of {metric!r:.80} is 0.", field="history")
         mean /= below
-        residual = float(spread[0, 0] - 2.0 * mean * spread[0, 1] + mean * mean * spread[1, 1])
-        variance = max(0.0, residual) / below**2
+        residual = spread[0][0] - 2.0 * mean * spread[0][1] + mean * mean * spread[1][1]
+        variance = residual / below / below
+    if not math.isfinite(mean) or not math.isfinite(variance):
+        raise InvalidInput(
+            f"history: the denominator of {metric!r:.80} is too close to 0.", field="history"
+        )
     if not variance > 0.0:
         raise InvalidInput(f"history: every unit of {metric!r:.80} is the same.", field="history")
     return Baseline(mean=mean, sd=math.sqrt(variance))

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from controller.analysis.offline.text import interval, number, probability, share, verdict_words
+from controller.analysis.offline.text import (
+    double_exposure,
+    interval,
+    number,
+    probability,
+    share,
+    verdict_words,
+)
 
 _HEADS = (
     "metric",
@@ -27,6 +34,8 @@ def html_of(document: Mapping[str, Any]) -> str:
     notes = list(document["warnings"])
     if document["srm"]["alarm"]:
         notes.insert(0, "sample ratio: the split is not the one asked for")
+    if document.get("double_exposure") and document["double_exposure"]["units"]:
+        notes.insert(0, double_exposure(document["double_exposure"]))
     rows = [
         _row(key, arm, comparison)
         for key, metric in document["metrics"].items()

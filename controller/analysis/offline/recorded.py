@@ -20,10 +20,11 @@ from controller.analysis.offline.moments import (
     plain_moments,
     ratio_moments,
 )
-from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, pick_champion
+from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Rows, pick_champion
 from controller.errors import InvalidInput
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION, challenger_names
+from controller.stats.betting import BettingInterval
 from controller.stats.cuped import coefficients
 from controller.stats.results import Inconclusive
 
@@ -65,6 +66,10 @@ class Recorded:
     by : mapping
         The values that select this experiment from a table of several.
     warnings : tuple of str
+    double_exposed : int or None
+        Units that met two arms and are not analysed; None where rows cannot tell.
+    bounded : mapping of "metric/arm" to BettingInterval
+        Of metrics with bounds.
     """
 
     arms: Mapping[str, str]
@@ -72,6 +77,8 @@ class Recorded:
     metrics: tuple[MetricSpec, ...]
     by: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    double_exposed: int | None = None
+    bounded: Mapping[str, BettingInterval] = field(default_factory=dict)
 
 
 class Cells:
@@ -169,18 +176,17 @@ def record(
         arms=dict(zip(live, ordered, strict=True)),
         looks=tuple(looks),
         metrics=spec.metrics,
-        warnings=_warnings(spec, arrivals),
+        warnings=_warnings(spec),
+        double_exposed=arrivals.double_exposed if spec.rows is Rows.EVENTS else None,
     )
 
 
-def _warnings(spec: AnalysisSpec, arrivals: Arrivals) -> tuple[str, ...]:
+def _warnings(spec: AnalysisSpec) -> tuple[str, ...]:
     found = [] if spec.weights else [NO_WEIGHTS]
     if spec.time is None and spec.looks != 1:
         found.append("no time column: rows are taken in the order of the table")
     if spec.unit is None:
         found.append("no unit column: every row counts as a unit of its own")
-    if arrivals.double_exposed:
-        found.append(f"{arrivals.double_exposed} units met two arms and are not analysed")
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from controller.analysis.offline.aggregates import record_aggregates
 from controller.analysis.offline.compare import judge
 from controller.analysis.offline.document import document_of
+from controller.analysis.offline.families import corrected
 from controller.analysis.offline.page import html_of
 from controller.analysis.offline.spec import AnalysisSpec, parse_spec
 from controller.analysis.offline.tables import Progress, open_table
@@ -65,19 +66,22 @@ def analyze(data: Any, spec: Any, *, progress: Progress | None = None) -> Analys
     InvalidInput
         With the place and the rule: in the description, or row and column of the table.
     """
-    parsed = spec if isinstance(spec, AnalysisSpec) else parse_spec(_document(spec))
-    report = progress or _silent
+    parsed = spec if isinstance(spec, AnalysisSpec) else parse_spec(read_document(spec))
+    report = progress or silent
     table = open_table(data)
     if parsed.aggregates is not None:
         recorded = record_aggregates(table, parsed, report)
     else:
         recorded = [record_rows(table, parsed, report)]
-    documents = tuple(document_of(judge(parsed, each, report)) for each in recorded)
+    documents = tuple(
+        corrected(document_of(judge(parsed, each, report)), parsed) for each in recorded
+    )
     several = parsed.aggregates is not None and bool(parsed.aggregates.by)
     return Analysis(documents=documents, several=several)
 
 
-def _document(spec: Any) -> Any:
+def read_document(spec: Any) -> Any:
+    """The description as plain values, from a YAML or JSON file or as it stands."""
     if not isinstance(spec, str | Path):
         return spec
     import yaml
@@ -89,5 +93,5 @@ def _document(spec: Any) -> Any:
         raise InvalidInput(f"{path}: {' '.join(str(problem).split())}.", field="spec") from problem
 
 
-def _silent(_what: str, _share: float) -> None:
+def silent(_what: str, _share: float) -> None:
     """Nobody is watching."""

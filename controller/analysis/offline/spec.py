@@ -41,6 +41,14 @@ class Mode(StrEnum):
     ANYTIME = "anytime"
 
 
+class Multiplicity(StrEnum):
+    """How the claims of several deciding metrics share one error (`families.py`)."""
+
+    NONE = "none"
+    HOLM = "holm"
+    FIXED_SEQUENCE = "fixed_sequence"
+
+
 class Rows(StrEnum):
     """What one row of the table is."""
 
@@ -65,8 +73,12 @@ class MetricSpec:
         Two-sided for an OEC, one-sided for a guardrail.
     margin, margin_relative : float or None
         Guardrails: a positive size of harm; margin 0 if neither is given.
-    mde, mde_relative, horizon, power, first_look
-        The plan; `horizon` in units of all arms.
+    equivalence : float or None
+        OEC: differences smaller than this are none.
+    bounds : (low, high) or None
+        Where every unit's value lies, known before the data.
+    mde, mde_relative, horizon, power, first_look, reserve
+        The plan; `horizon` in units of all arms, `reserve` the part of alpha kept for after it.
     fails_on_empty : bool
         Unit rows: an empty cell is an error, because nothing says what it means.
     grid : (low, high) or None
@@ -81,11 +93,14 @@ class MetricSpec:
     covariates: tuple[str, ...] = ()
     margin: float | None = None
     margin_relative: float | None = None
+    equivalence: float | None = None
+    bounds: tuple[float, float] | None = None
     mde: float | None = None
     mde_relative: float | None = None
     horizon: int | None = None
     power: float = 0.9
     first_look: float = 0.05
+    reserve: float = 0.0
     fails_on_empty: bool = True
     grid: tuple[float, float] | None = None
 
@@ -160,10 +175,17 @@ class AnalysisSpec:
     aggregates: Aggregates | None = None
     srm_alpha: float = 0.001
     harm_alpha: float = 0.01
+    multiplicity: Multiplicity = Multiplicity.NONE
 
 
-def parse_spec(document: Any) -> AnalysisSpec:
+def parse_spec(document: Any, *, draws_arms: bool = False) -> AnalysisSpec:
     """Read and check a description.
+
+    Parameters
+    ----------
+    document : mapping
+    draws_arms : bool
+        Whether the arms will be drawn anew, so that the table needs no column of them.
 
     Raises
     ------
@@ -187,6 +209,7 @@ def parse_spec(document: Any) -> AnalysisSpec:
         aggregates=aggregates,
         srm_alpha=fields.number("srm_alpha", 0.001, above=0, most=0.5),
         harm_alpha=fields.number("harm_alpha", 0.01, above=0, most=0.5),
+        multiplicity=fields.choice("multiplicity", Multiplicity, Multiplicity.NONE),
         metrics=tuple(
             _metric(
                 Fields(entry, f"spec.metrics[{index}]"), rows, aggregated=aggregates is not None
@@ -196,7 +219,7 @@ def parse_spec(document: Any) -> AnalysisSpec:
     )
     arm.done()
     fields.done()
-    _check_whole(spec)
+    _check_whole(spec, draws_arms=draws_arms)
     return spec
 
 
@@ -222,16 +245,28 @@ def pick_champion(spec: AnalysisSpec, arms: tuple[str, ...]) -> str:
     return usual[0]
 
 
-def _check_whole(spec: AnalysisSpec) -> None:
+def _check_whole(spec: AnalysisSpec, *, draws_arms: bool) -> None:
     if not spec.metrics:
         raise InvalidInput("spec.metrics: name at least one metric.", field="spec.metrics")
     keys = [metric.key for metric in spec.metrics]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
         raise InvalidInput(f"spec.metrics: {twice!r} is named twice.", field="spec.metrics")
+    alphas = {metric.alpha for metric in spec.metrics if metric.role is Role.OEC}
+    if spec.multiplicity is not Multiplicity.NONE and len(alphas) > 1:
+        raise InvalidInput(
+            "spec.multiplicity: the deciding metrics must share one alpha.",
+            field="spec.multiplicity",
+        )
     wide = spec.aggregates is not None and bool(spec.aggregates.arms)
-    if spec.arm is None and not wide:
-        raise InvalidInput("spec.arm.column: is required.", field="spec.arm.column")
+    if draws_arms and spec.aggregates is not None:
+        raise InvalidInput(
+            "spec.aggregates: arms can be drawn anew for rows of units or events only.",
+            field="spec.aggregates",
+        )
+    if spec.arm is None and not wide and not (draws_arms and spec.weights):
+        also = ", or arm.weights to draw from" if draws_arms else ""
+        raise InvalidInput(f"spec.arm.column: is required{also}.", field="spec.arm.column")
     if spec.rows is Rows.EVENTS and spec.unit is None:
         raise InvalidInput("spec.unit: event rows need the unit's column.", field="spec.unit")
 
@@ -338,11 +373,14 @@ def _metric(fields: Fields, rows: Rows, *, aggregated: bool) -> MetricSpec:
         covariates=_covariates(fields),
         margin=fields.optional_number("margin", least=0),
         margin_relative=fields.optional_number("margin_relative", least=0, most=1),
+        equivalence=fields.optional_number("equivalence", above=0),
+        bounds=_bounds(fields),
         mde=fields.optional_number("mde", above=0),
         mde_relative=fields.optional_number("mde_relative", above=0),
         horizon=fields.integer("horizon", least=2) if fields.has("horizon") else None,
         power=fields.number("power", 0.9, least=0.5, most=0.999),
         first_look=fields.number("first_look", 0.05, least=0, most=1),
+        reserve=fields.number("reserve", 0.0, least=0, most=0.5),
         fails_on_empty=zero is None and rows is Rows.UNITS,
         grid=_grid(fields),
     )
@@ -375,6 +413,18 @@ def _check_metric(spec: MetricSpec, where: str, *, aggregated: bool) -> None:
             "mode",
             "planned needs a horizon (units of all arms) or an mde.",
         ),
+        (
+            spec.bounds is not None and (folded or capped or aggregated),
+            "bounds",
+            "applies to unit or event rows of a binary, mean or count metric.",
+        ),
+        (spec.reserve >= spec.alpha, "reserve", "must lie below alpha."),
+        (bool(spec.reserve) and not planned, "reserve", "belongs to mode: planned."),
+        (
+            spec.role is Role.GUARDRAIL and spec.equivalence is not None,
+            "equivalence",
+            "belongs to role: oec; a guardrail has its margin.",
+        ),
         (spec.role is Role.OEC and bool(margins), "margin", "belongs to role: guardrail."),
         (len(margins) > 1, "margin", "give it absolute or relative, not both."),
         (None not in (spec.mde, spec.mde_relative), "mde", "absolute or relative, not both."),
@@ -404,6 +454,23 @@ def _covariates(fields: Fields) -> tuple[str, ...]:
         where = fields.at("covariate")
         raise InvalidInput(f"{where}: expected a column or a list of columns.", field=where)
     return tuple(names)
+
+
+def _bounds(fields: Fields) -> tuple[float, float] | None:
+    raw = fields.raw("bounds")
+    if raw is None:
+        return None
+    where = fields.at("bounds")
+    plain = isinstance(raw, list | tuple) and len(raw) == 2
+    if not plain or not all(
+        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+        for end in raw
+    ):
+        raise InvalidInput(f"{where}: expected [low, high], two numbers.", field=where)
+    low, high = float(raw[0]), float(raw[1])
+    if not low < high:
+        raise InvalidInput(f"{where}: low must lie below high.", field=where)
+    return low, high
 
 
 def _winsorize(fields: Fields) -> Winsorize | None:

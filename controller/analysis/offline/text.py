@@ -20,6 +20,9 @@ _VERDICTS = {
 _REASONS = {
     "boundary_crossed": "the boundary was crossed",
     "horizon_reached": "the horizon was reached without a crossing",
+    "equivalent": "no difference as large as the one that matters is left",
+    "not_after_correction": "it does not stand beside the other metrics' claims",
+    "horizon_passed": "the horizon is past without a crossing, nor has the reserve crossed",
     "horizon_not_reached": "the data end before the plan's horizon",
     "guardrail_not_shown": "the horizon was reached and the margin is not cleared",
     "not_shown": "the evidence does not reach the level yet",
@@ -35,6 +38,8 @@ def text_of(document: Mapping[str, Any]) -> str:
     if document.get("by"):
         lines += [", ".join(f"{name} {value}" for name, value in document["by"].items()), ""]
     lines.append(_srm(document["srm"]))
+    if document.get("double_exposure"):
+        lines.append(double_exposure(document["double_exposure"]))
     lines += [f"Note: {warning}." for warning in document["warnings"]]
     fell = [(look["at"], warning) for look in document["looks"] for warning in look["warnings"]]
     lines += [f"Note: at look {at}: {warning}." for at, warning in fell[:5]]
@@ -86,6 +91,15 @@ def _srm(srm: Mapping[str, Any]) -> str:
     state = "ALARM, the split is not the one asked for" if srm["alarm"] else "as asked for"
     p = probability(srm["p_sequential"])
     return f"Sample ratio: {state} (sequential p {p}, chi-square p {probability(srm['p_fixed'])})."
+
+
+def double_exposure(found: Mapping[str, Any]) -> str:
+    """How many units met two arms, as a sentence."""
+    if not found["units"]:
+        return "Double exposure: no unit met two arms."
+    state = "ALARM, the split is not kept" if found["alarm"] else "few"
+    left = f"{found['units']:,} units ({100 * found['share']:.2f} %)"
+    return f"Double exposure: {state}; {left} met two arms and are not analysed."
 
 
 def _metric(key: str, metric: Mapping[str, Any], champion: str) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controller.analysis.offline.arrivals import Arrivals, arrivals_of
+from controller.analysis.offline.bounded import bounded_intervals
 from controller.analysis.offline.columns import metric_values, numbers
 from controller.analysis.offline.moments import CellGrids, CellMoments
 from controller.analysis.offline.recorded import Cells, Recorded, record
@@ -28,7 +29,7 @@ _GRID_REACH = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Values:
+class Values:
     """One metric's values of consecutive units (or of all outcomes of a quantile metric).
 
     `matrix` has the value first, then a ratio's denominator or the covariates; `known` says which
@@ -40,6 +41,48 @@ class _Values:
     known: NDArray[np.bool_] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What the first units of both arms together have fixed.
+
+    Attributes
+    ----------
+    caps : mapping of metric to float
+        Winsorised metrics: the largest value a unit may have.
+    cuts : mapping of metric to tuple of float
+        Quantile metrics.
+    """
+
+    caps: Mapping[str, float]
+    cuts: Mapping[str, tuple[float, ...]]
+
+
+class Sums:
+    """Every metric's cells, filled piece by piece."""
+
+    def __init__(self, spec: AnalysisSpec, cells: Cells, frozen: Frozen) -> None:
+        self._cells, self._caps = cells, frozen.caps
+        self.grids = {key: CellGrids(cells.count, cuts) for key, cuts in frozen.cuts.items()}
+        self.moments = {
+            m.key: CellMoments(cells.count, _variables(m))
+            for m in spec.metrics
+            if m.key not in self.grids
+        }
+
+    def add(self, metric: MetricSpec, values: Values) -> None:
+        """Add one piece; units that are not analysed fall out."""
+        cell = self._cells.of_unit[values.unit]
+        inside = cell >= 0
+        cell, unit, matrix = cell[inside], values.unit[inside], values.matrix[inside]
+        if metric.key in self.grids:
+            _add_outcomes(self.grids[metric.key], cell, unit, matrix[:, 0])
+            return
+        if metric.key in self._caps:
+            matrix[:, 0] = np.minimum(matrix[:, 0], self._caps[metric.key])
+        known = None if values.known is None else values.known[inside]
+        self.moments[metric.key].add(cell, matrix, known=known)
+
+
 def record_rows(table: Table, spec: AnalysisSpec, progress: Progress) -> Recorded:
     """Read a table of units or events.
 
@@ -48,32 +91,41 @@ def record_rows(table: Table, spec: AnalysisSpec, progress: Progress) -> Recorde
     InvalidInput
         With row, column and rule.
     """
+    check_columns(table, spec)
+    arrivals = arrivals_of(table, spec, progress)
+    cells = Cells(spec, arrivals)
+    sums = Sums(spec, cells, freeze(table, spec, arrivals, progress))
+    whole = {
+        m.key: np.full(len(arrivals.arm), np.nan) for m in spec.metrics if m.bounds is not None
+    }
+    for metric, values in values_of(table, spec.metrics, arrivals, progress):
+        if metric.key in whole:
+            whole[metric.key][values.unit] = values.matrix[:, 0]
+        sums.add(metric, values)
+    recorded = record(spec, arrivals, cells, moments=sums.moments, grids=sums.grids)
+    bounded = bounded_intervals(spec, arrivals, whole, recorded.arms)
+    return replace(recorded, bounded=bounded)
+
+
+def check_columns(table: Table, spec: AnalysisSpec) -> None:
+    """Refuse a table without a column that the description names."""
     wanted = [name for name in (spec.unit, spec.arm, spec.time, spec.epoch) if name is not None]
     wanted += [column for metric in spec.metrics for column in metric.columns]
     require_columns(table, wanted)
-    arrivals = arrivals_of(table, spec, progress)
-    cells = Cells(spec, arrivals)
-    caps = {m.key: _cap(table, m, arrivals, progress) for m in spec.metrics if m.metric.winsorize}
-    grids = {
-        m.key: CellGrids(cells.count, _cuts(table, m, arrivals, progress))
-        for m in spec.metrics
-        if m.metric.type is MetricType.QUANTILE
-    }
-    moments = {
-        m.key: CellMoments(cells.count, _variables(m)) for m in spec.metrics if m.key not in grids
-    }
-    for metric, values in _values(table, spec.metrics, arrivals, progress):
-        cell = cells.of_unit[values.unit]
-        inside = cell >= 0
-        cell, unit, matrix = cell[inside], values.unit[inside], values.matrix[inside]
-        if metric.key in grids:
-            _add_outcomes(grids[metric.key], cell, unit, matrix[:, 0])
-            continue
-        if metric.key in caps:
-            matrix[:, 0] = np.minimum(matrix[:, 0], caps[metric.key])
-        known = None if values.known is None else values.known[inside]
-        moments[metric.key].add(cell, matrix, known=known)
-    return record(spec, arrivals, cells, moments=moments, grids=grids)
+
+
+def freeze(table: Table, spec: AnalysisSpec, arrivals: Arrivals, progress: Progress) -> Frozen:
+    """Caps and cuts, from the first units whatever their arm."""
+    return Frozen(
+        caps={
+            m.key: _cap(table, m, arrivals, progress) for m in spec.metrics if m.metric.winsorize
+        },
+        cuts={
+            m.key: _cuts(table, m, arrivals, progress)
+            for m in spec.metrics
+            if m.metric.type is MetricType.QUANTILE
+        },
+    )
 
 
 def _variables(metric: MetricSpec) -> int:
@@ -85,9 +137,9 @@ def _add_outcomes(grid: CellGrids, cell: Ints, unit: Ints, values: Floats) -> No
     grid.add(cell[known], unit[known], values[known])
 
 
-def _values(
+def values_of(
     table: Table, metrics: tuple[MetricSpec, ...], arrivals: Arrivals, progress: Progress
-) -> Iterator[tuple[MetricSpec, _Values]]:
+) -> Iterator[tuple[MetricSpec, Values]]:
     """Every metric's values in pieces; all outcomes of a unit come in one piece."""
     if arrivals.unit_of_row is not None:
         for metric in metrics:
@@ -101,7 +153,7 @@ def _values(
         progress("summing units", chunk.share)
 
 
-def _of_units(table: Table, chunk: Chunk, metric: MetricSpec, unit: Ints) -> _Values:
+def _of_units(table: Table, chunk: Chunk, metric: MetricSpec, unit: Ints) -> Values:
     parts = [metric_values(table, chunk, metric, events=False)]
     if metric.metric.denominator is not None:
         below = numbers(table, chunk, metric.metric.denominator, empty=not metric.fails_on_empty)
@@ -113,13 +165,13 @@ def _of_units(table: Table, chunk: Chunk, metric: MetricSpec, unit: Ints) -> _Va
         parts.append(below)
     covariates = [numbers(table, chunk, name, empty=True) for name in metric.covariates]
     if not covariates:
-        return _Values(unit=unit, matrix=np.column_stack(parts))
+        return Values(unit=unit, matrix=np.column_stack(parts))
     known = np.asarray(~np.isnan(covariates).any(axis=0), dtype=np.bool_)
     parts += [np.where(known, values, 0.0) for values in covariates]
-    return _Values(unit=unit, matrix=np.column_stack(parts), known=known)
+    return Values(unit=unit, matrix=np.column_stack(parts), known=known)
 
 
-def _folded(table: Table, metric: MetricSpec, arrivals: Arrivals, progress: Progress) -> _Values:
+def _folded(table: Table, metric: MetricSpec, arrivals: Arrivals, progress: Progress) -> Values:
     """Event rows of one metric, summed to units; a quantile keeps its outcomes."""
     assert arrivals.unit_of_row is not None
     count, kind = len(arrivals.arm), metric.metric.type
@@ -152,10 +204,10 @@ def _folded(table: Table, metric: MetricSpec, arrivals: Arrivals, progress: Prog
     if kind is MetricType.QUANTILE:
         joined = np.concatenate(outcomes) if outcomes else np.zeros(0)
         whose = np.concatenate(units) if units else np.zeros(0, dtype=np.int64)
-        return _Values(unit=whose, matrix=joined[:, None])
+        return Values(unit=whose, matrix=joined[:, None])
     if metric.metric.zero_means is ZeroMeans.UNKNOWN:
         sums[~spoke, 0] = np.nan
-    return _Values(unit=np.arange(count), matrix=sums, known=known)
+    return Values(unit=np.arange(count), matrix=sums, known=known)
 
 
 def _first_rows(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 
 from controller.aggregation.statistics import Moments, QuantileGrid, Statistics
 from controller.analysis import report as reports_room
+from controller.analysis.history import memory_before
 from controller.analysis.look import take_look
 from controller.analysis.report import Claim, LookInput, LookReport, MetricVerdict
+from controller.analysis.verification import verify_evidence
 from controller.experiments.canonical import canonical_json
 from controller.experiments.metrics import Direction, MetricType, Observed, ZeroMeans
 from controller.experiments.plans import Plan
@@ -19,7 +22,16 @@ from controller.experiments.slots import Goal, Guardrail
 from controller.stats import chain
 from controller.stats.group_sequential import SequentialPlan, boundaries
 from controller.stats.stagewise import stagewise
-from tests.worlds import EVEN, binary, metric, moments, plan, ratio_moments, statistics
+from tests.worlds import (
+    EVEN,
+    binary,
+    metric,
+    moments,
+    plan,
+    ratio_moments,
+    shelve,
+    statistics,
+)
 
 RNG = np.random.default_rng(5)
 ERRORS = {
@@ -690,19 +702,42 @@ def test_a_look_taken_again_gives_the_same_bytes() -> None:
     snapshots = [
         counts(n, 0.1, 0.11, errors=(0.05, 0.052)) for n in (100, 400, 1000, 1700, 2600, 5000)
     ]
-    for report in walk(chosen, *snapshots):
+    shelf: dict[str, Any] = {}
+    previous: dict[str, Any] | None = None
+    for number, seen in enumerate(snapshots, start=1):
+        look = LookInput(plan=chosen, statistics=seen, number=number, previous=previous)
+        report = take_look(look)
+        previous = shelve(shelf, report)
+        assert report.sha256 == previous["looked"]
+    for stored in shelf.values():
         chain._CACHE = chain._DensityCache(2048)
-        stored = report.document()
         again = take_look(
             LookInput(
                 plan=Plan.from_document(chosen.document()),
                 statistics=Statistics.from_document(stored["statistics"]),
                 number=stored["number"],
-                previous=stored["previous"],
+                previous=memory_before(stored, shelf.get),
             )
         )
         assert canonical_json(again.document()) == canonical_json(stored)
-        assert again.sha256 == report.sha256
+
+
+def test_a_memory_from_before_there_was_a_chain_is_stored_whole_once() -> None:
+    """A rollout that was under way when looks began to name each other goes on."""
+    chosen = Plan.from_document(plan().document())
+    early = walk(chosen, counts(400, 0.1, 0.1), counts(800, 0.1, 0.1))[-1]
+    old = json.loads(canonical_json(early.memory))
+    for test in old["planned"].values():
+        del test["rows_at"]
+    shelf: dict[str, Any] = {}
+    seen = [counts(n, 0.1, 0.1) for n in (1200, 1600)]
+    first = take_look(LookInput(plan=chosen, statistics=seen[0], number=3, previous=old))
+    memory = shelve(shelf, first)
+    last = take_look(LookInput(plan=chosen, statistics=seen[1], number=4, previous=memory))
+    shelve(shelf, last)
+    (rows,) = [test["rows"] for test in first.document()["memory"]["planned"].values()]
+    assert len(rows) == 3
+    assert verify_evidence(last.document(), chosen.document(), shelf.get).intact
 
 
 def test_a_slot_without_an_oec_still_watches_its_guardrails() -> None:

@@ -52,6 +52,26 @@ def test_a_count_without_a_column_counts_rows() -> None:
     assert shown["variance"] == pytest.approx(rows.var())
 
 
+def test_many_units_in_two_arms_are_an_alarm_in_every_form() -> None:
+    events = _events()
+    first = events.drop_duplicates("user").iloc[:30]
+    other = np.where(first["arm"] == "control", "treatment", "control")
+    both = pd.concat([events, first.assign(arm=other)])
+    found = analyze(both, spec(MEAN, rows="events"))
+    assert found.document["double_exposure"]["units"] == 30
+    assert found.document["double_exposure"]["alarm"]
+    assert "Double exposure: ALARM" in str(found)
+    assert "Double exposure: ALARM" in found._repr_html_()
+    healthy = analyze(events, spec(MEAN, rows="events"))
+    assert "no unit met two arms" in str(healthy)
+
+
+def test_unit_rows_cannot_tell_and_say_nothing() -> None:
+    document = analyze(PER_UNIT, spec(MEAN)).document
+    assert document["double_exposure"] is None
+    assert "Double exposure" not in str(analyze(PER_UNIT, spec(MEAN)))
+
+
 def test_a_unit_in_two_arms_is_counted_and_left_out() -> None:
     events = _events()
     stray = events.iloc[:5].assign(
@@ -60,7 +80,8 @@ def test_a_unit_in_two_arms_is_counted_and_left_out() -> None:
     both = pd.concat([events, stray])
     document = analyze(both, spec(MEAN, rows="events")).document
     lost = stray["user"].nunique()
-    assert f"{lost} units met two arms and are not analysed" in document["warnings"]
+    share = lost / len(PER_UNIT)
+    assert document["double_exposure"] == {"units": lost, "share": share, "alarm": False}
     arms = document["metrics"]["revenue"]["arms"]
     assert sum(arm["n"] for arm in arms.values()) == len(PER_UNIT) - lost
 

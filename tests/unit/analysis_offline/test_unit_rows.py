@@ -11,6 +11,7 @@ import pytest
 from controller.analysis import analyze
 from controller.analysis.offline import tables
 from controller.errors import InvalidInput
+from controller.stats.mixture import regression_critical_z, regression_log_e, tuned_rho
 from tests.unit.analysis_offline.tables import (
     ARM,
     BINARY,
@@ -457,3 +458,22 @@ def test_perfect_separation_is_found_without_a_warning() -> None:
     assert found["estimate"] == 1.0
     assert found["relative"]["estimate"] is None
     assert found["relative"]["ci"] is None
+
+
+def test_few_units_are_judged_by_the_t_of_their_regression() -> None:
+    """Exact for normal outcomes: e-value and interval are those of the t-mixture, with N - 2."""
+    few = units(n=40, seed=9, effect=0.5)
+    found = comparison(few, spec(MEAN | {"mode": "anytime"}), "revenue")
+    arms = [few.loc[few["arm"] == arm, "spend"].to_numpy(float) for arm in ("control", "treatment")]
+    n0, n1 = (len(arm) for arm in arms)
+    size = n0 * n1 / (n0 + n1)
+    gap = arms[1].mean() - arms[0].mean()
+    about_common = sum(((arm - arm.mean()) ** 2).sum() for arm in arms) + size * gap**2
+    error = math.sqrt(about_common / (n0 + n1 - 1) / size)
+    ratio = size / tuned_rho(0.5 * size, alpha=0.05)
+    of = {"units": 40, "freedom": 38}
+    assert found["sequential"]["e_value"] == pytest.approx(
+        math.exp(regression_log_e(gap / error, ratio, **of)), rel=1e-8
+    )
+    half = regression_critical_z(ratio, alpha=0.05, **of) * error
+    assert found["sequential"]["ci"] == pytest.approx([gap - half, gap + half], rel=1e-8)

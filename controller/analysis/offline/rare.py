@@ -1,0 +1,56 @@
+"""What few hits say, without any variance: the rate ratio of two arms, valid at every look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.analysis.alarms import is_hit_or_not
+from controller.analysis.memory import finite_or_none
+from controller.analysis.pairs import Pair
+from controller.stats.counts import EpochEvents, rate_ratio
+from controller.stats.results import Inconclusive
+from controller.stats.score import BURN_IN_NONZERO
+
+# Hits' worth of prior: few, because this serves few hits.
+_CONCENTRATION = 4.0
+
+
+def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
+    """Exact rate ratio of units that were hit, where an arm has fewer than 25; else nothing.
+
+    Parameters
+    ----------
+    pair : Pair
+    alpha : float
+        Two-sided, of the confidence sequence.
+
+    Returns
+    -------
+    dict
+        Empty, or `rare` with the hits of champion and challenger, ratio, ci and p against equal
+        shares (`stats/counts.py`: each hit a draw between the arms). An open end is None.
+    """
+    if not is_hit_or_not(pair.metric):
+        return {}
+    hits = (
+        sum(champion.nonzero for _, champion, _ in pair.epochs),
+        sum(challenger.nonzero for _, _, challenger in pair.epochs),
+    )
+    if min(hits) >= BURN_IN_NONZERO:
+        return {}
+    seen = [
+        EpochEvents(control=champion.nonzero, treatment=challenger.nonzero, share=share)
+        for (_, champion, challenger), share in zip(pair.epochs, pair.shares, strict=True)
+        if 0.0 < share < 1.0
+    ]
+    found = rate_ratio(seen, alpha=alpha, concentration=_CONCENTRATION)
+    if isinstance(found, Inconclusive):
+        return {}
+    return {
+        "rare": {
+            "hits": list(hits),
+            "rate_ratio": finite_or_none(found.ratio),
+            "ci": [found.lower, finite_or_none(found.upper)],
+            "p": found.p_value,
+        }
+    }
