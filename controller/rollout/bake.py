@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.experiments.plans import CHAMPION, Plan
-from controller.experiments.policies import Mode
+from controller.experiments.policies import Mode, OnNoDifference
 from controller.rollout.record import Allocation
 from controller.rollout.shares import bake_exposure
 
@@ -22,7 +22,12 @@ def bake_plan(plan: Plan, arm: str) -> Plan:
     }
     anytime = replace(
         policy,
-        oec=replace(policy.oec, mode=Mode.ANYTIME),
+        oec=replace(
+            policy.oec,
+            mode=Mode.ANYTIME,
+            reserve=0.0,
+            on_no_difference=OnNoDifference.KEEP_CHAMPION,
+        ),
         guardrails=replace(policy.guardrails, mode=Mode.ANYTIME),
         guardrail_overrides=overrides,
     )

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controller.analysis.integrity import most_double_exposed
 from controller.analysis.report import LookReport, MetricReport
 from controller.experiments.plans import Plan
 from controller.experiments.policies import HarmAction
 from controller.rollout.judgement import Clause, Facts, Judgement, Recommendation, Result
+from controller.rollout.losers import losers
 from controller.rollout.states import State, Verdict
 from controller.rollout.weigh import (
     NOTHING_WEIGHED,
@@ -24,6 +26,7 @@ from controller.rollout.weigh import (
     lead_of,
     oec_by_arm,
     oec_key,
+    of_arms,
     suffix,
     weigh_evidence,
 )
@@ -31,6 +34,8 @@ from controller.rollout.weigh import (
 MOST_MISMATCHED = 0.005
 """Share of exposures whose reported arm may differ from the recomputed one."""
 FEWEST_MISMATCHED = 10
+DROPS_IN = frozenset({State.RAMPING, State.DECIDING})
+"""States in which one of several challengers can be given up alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +66,20 @@ def judge(plan: Plan, report: LookReport, facts: Facts, *, evidence_sha256: str)
     evidence_sha256 : str
         Names the stored look.
     """
-    rulings = [*_operational(facts), *_integrity(report, plan)]
     judged_on_outcomes = facts.state is not State.AA_CHECK
+    rulings = [*_operational(facts), *_integrity(report, plan)]
+    arms = tuple(arm for arm in plan.challengers if arm not in facts.dropped)
+    report = of_arms(report, arms)
+    trusted = not any(ruling.decides for ruling in rulings)
+    drop = losers(report, plan, arms) if trusted and facts.state in DROPS_IN else ()
+    lost = frozenset(loser.arm for loser in drop)
+    others = of_arms(report, [arm for arm in arms if arm not in lost])
     if judged_on_outcomes:
-        rulings += [*_harm(report, plan), *_worse(report, plan), *_freshness(report, plan)]
+        rulings += [*_harm(report, plan, lost), *_worse(others, plan), *_freshness(report, plan)]
     first = next((ruling for ruling in rulings if ruling.decides), None)
-    evidence = weigh_evidence(report, plan) if judged_on_outcomes else NOTHING_WEIGHED
+    evidence = (
+        weigh_evidence(report, plan, arms, lost=lost) if judged_on_outcomes else NOTHING_WEIGHED
+    )
     verdict, reason, arm = (
         (first.verdict or Verdict.UNKNOWN, first.reason, first.arm)
         if first
@@ -87,12 +100,13 @@ def judge(plan: Plan, report: LookReport, facts: Facts, *, evidence_sha256: str)
         epoch=facts.epoch,
         exposed=_exposed(report, facts.epoch),
         matured=_matured(report, plan, facts.epoch),
-        harm=tuple(sorted({metric.key for metric, _ in harmed_metrics(report)})),
+        harm=tuple(sorted({metric.key for metric, _ in harmed_metrics(others)})),
         srm=report.srm.alarm,
         lead={
             arm: lead_of(plan, comparison) for arm, comparison in oec_by_arm(report, plan).items()
         },
         missing_seconds=missing,
+        drop=drop,
     )
 
 
@@ -156,9 +170,31 @@ def _integrity(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
         verdict=Verdict.UNKNOWN,
         reason="arm_mismatch",
     )
+    yield _met_two_arms(report)
 
 
-def _harm(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
+def _met_two_arms(report: LookReport) -> _Ruling:
+    """Units that met two arms are left out; many of them mean that the split is not kept."""
+    double = report.statistics.excluded.get("double_exposure", 0)
+    exposed = double + sum(report.statistics.exposed.values())
+    most = most_double_exposed(exposed)
+    return _Ruling(
+        clause=Clause(
+            id="integrity.double_exposure",
+            result=Result.FAIL if double > most else Result.PASS,
+            observed=double,
+            threshold=most,
+            flip_if=f"the units that met two arms exceed {most}"
+            if double <= most
+            else f"no more than {most} of so many units: find out who serves them twice",
+        ),
+        verdict=Verdict.UNKNOWN,
+        reason="double_exposure",
+    )
+
+
+def _harm(report: LookReport, plan: Plan, lost: frozenset[str]) -> Iterator[_Ruling]:
+    """Established harm; of a challenger that is given up for it, it does not end the others."""
     for metric in report.metrics:
         if metric.role != "guardrail":
             continue
@@ -175,10 +211,14 @@ def _harm(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
                     if harmed
                     else "the harm alarm establishes a loss beyond the margin",
                 ),
-                verdict=Verdict.ROLLBACK if action is HarmAction.ROLLBACK else Verdict.UNKNOWN,
+                verdict=_harm_verdict(action) if comparison.arm not in lost else None,
                 reason="guardrail_harm",
                 arm=comparison.arm,
             )
+
+
+def _harm_verdict(action: HarmAction) -> Verdict:
+    return Verdict.ROLLBACK if action is HarmAction.ROLLBACK else Verdict.UNKNOWN
 
 
 def _worse(report: LookReport, plan: Plan) -> Iterator[_Ruling]:

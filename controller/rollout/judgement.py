@@ -42,6 +42,8 @@ class Facts:
         The slot's kill switch is on.
     champion_changed : bool
         The slot's champion is no longer the one the plan pinned.
+    dropped : tuple of str
+        Challengers that have been given up; nothing they show counts any more.
     """
 
     state: State
@@ -49,6 +51,7 @@ class Facts:
     exposed_seconds: float
     killed: bool
     champion_changed: bool
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,34 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """A challenger that has lost while others go on.
+
+    Attributes
+    ----------
+    reason : str
+        `guardrail_harm`, `oec_worse`, `no_difference`, ...: the word a whole rollout would end by.
+    clauses : tuple of str
+        Ids of the clauses that say so.
+    """
+
+    arm: str
+    reason: str
+    clauses: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"arm": self.arm, "reason": self.reason, "clauses": list(self.clauses)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Drop:
+        """Read the JSON form back."""
+        return cls(
+            arm=document["arm"], reason=document["reason"], clauses=tuple(document["clauses"])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What the evidence of one look amounts to.
 
@@ -95,6 +126,8 @@ class Judgement:
         Present OEC estimate, positive where the challenger is better; its units are the metric's.
     missing_seconds : float
         How long the stalest metric has been overdue; 0 where none is.
+    drop : tuple of Drop
+        Challengers to give up now; empty where none has lost, or all have.
     """
 
     verdict: Verdict
@@ -113,6 +146,7 @@ class Judgement:
     srm: bool
     lead: Mapping[str, float | None]
     missing_seconds: float
+    drop: tuple[Drop, ...] = ()
 
     def clause(self, clause: str) -> Clause | None:
         """The clause of that id."""
@@ -127,6 +161,7 @@ class Judgement:
             "blockers": list(self.blockers),
             "harm": list(self.harm),
             "lead": dict(self.lead),
+            "drop": [loser.document() for loser in self.drop],
         }
 
     @classmethod
@@ -140,6 +175,7 @@ class Judgement:
                 "clauses": tuple(Clause.from_document(part) for part in document["clauses"]),
                 "blockers": tuple(document["blockers"]),
                 "harm": tuple(document["harm"]),
+                "drop": tuple(Drop.from_document(part) for part in document.get("drop", ())),
             }
         )
 

@@ -148,6 +148,13 @@ def _aa_passed(seen: Circumstances) -> Sequence[Clause]:
     return [aa_clause(seen.rollout.frozen_plan, seen.judgement)]
 
 
+def _no_loser(seen: Circumstances) -> Sequence[Clause]:
+    """Nothing is raised while a challenger that has lost still meets units."""
+    lost = [loser.arm for loser in seen.judgement.drop] if seen.judgement else []
+    hint = "the challengers that have lost are dropped (an edit that gives them no weight)"
+    return [_holds("losers_dropped", not lost, observed=lost, flip_if=hint)]
+
+
 def _settled(seen: Circumstances) -> Sequence[Clause]:
     """Nothing can be shown any more, or the ramp is done: what remains is to decide.
 
@@ -245,7 +252,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         move=Move.ADVANCE,
         sources=(State.RAMPING,),
         target=State.RAMPING,
-        guards=(*_ALIVE, _more_stages, _known_and_fresh, _stage_passed, _approved),
+        guards=(*_ALIVE, _more_stages, _known_and_fresh, _no_loser, _stage_passed, _approved),
         gated=True,
     ),
     Transition(
@@ -327,8 +334,8 @@ _VERBS: Mapping[State, tuple[Verb, ...]] = {
     State.VALIDATING: (Verb.START, *_EXPOSED_VERBS),
     State.SHADOW: _EXPOSED_VERBS,
     State.AA_CHECK: _EXPOSED_VERBS,
-    State.RAMPING: (Verb.ADVANCE, *_EXPOSED_VERBS),
-    State.DECIDING: (Verb.PROMOTE, *_EXPOSED_VERBS),
+    State.RAMPING: (Verb.ADVANCE, Verb.EDIT, *_EXPOSED_VERBS),
+    State.DECIDING: (Verb.PROMOTE, Verb.EDIT, *_EXPOSED_VERBS),
     State.PROMOTING: (Verb.ROLLBACK, Verb.ABORT),
     State.BAKING: _EXPOSED_VERBS,
     State.PROMOTED: (Verb.UNDO,),

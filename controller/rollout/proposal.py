@@ -18,8 +18,13 @@ from controller.experiments.plans import Plan
 from controller.experiments.policies import Gate, Policy
 from controller.rollout.judgement import Judgement
 from controller.rollout.machine import Move
-from controller.rollout.record import Rollout
-from controller.rollout.shares import bake_exposure, share_that_would_meet, stage_exposure
+from controller.rollout.record import Allocation, Rollout
+from controller.rollout.shares import (
+    bake_exposure,
+    challenger_part,
+    share_that_would_meet,
+    stage_exposure,
+)
 from controller.rollout.states import State, Verdict
 from controller.rollout.weigh import least_lead
 
@@ -53,8 +58,13 @@ def gates_in_use(policy: Policy) -> dict[str, Gate]:
 # ---------------------------------------------------------------- content
 
 
-def content(rollout: Rollout, move: Move, arm: str | None) -> dict[str, Any]:
-    """What the move would do, in every part that must not change between approval and act."""
+def content(
+    rollout: Rollout, move: Move, arm: str | None, current: Allocation | None = None
+) -> dict[str, Any]:
+    """What the move would do, in every part that must not change between approval and act.
+
+    `current` is the allocation in force, None before the first.
+    """
     plan = rollout.frozen_plan
     return {
         "project": rollout.project,
@@ -63,7 +73,7 @@ def content(rollout: Rollout, move: Move, arm: str | None) -> dict[str, Any]:
         "slot": rollout.slot,
         "transition": move.value,
         "from": _here(rollout),
-        "to": _there(rollout, move, arm),
+        "to": _there(rollout, move, arm, current),
         "plan": plan.sha256,
         "policy": plan.policy.sha256,
         "models": {name: model.identity for name, model in plan.arms.items()},
@@ -80,7 +90,9 @@ def _here(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def _there(rollout: Rollout, move: Move, arm: str | None) -> dict[str, Any]:
+def _there(
+    rollout: Rollout, move: Move, arm: str | None, current: Allocation | None
+) -> dict[str, Any]:
     plan = rollout.frozen_plan
     if move is Move.PROMOTE:
         exposure = bake_exposure(plan, arm or plan.challengers[0])
@@ -90,6 +102,9 @@ def _there(rollout: Rollout, move: Move, arm: str | None) -> dict[str, Any]:
         state = State.AA_CHECK if move is Move.CHECK else State.RAMPING
         exposure = stage_exposure(plan, stage)
     meets = 0.0 if state is State.AA_CHECK else share_that_would_meet(exposure)
+    if move is Move.ADVANCE and current is not None:
+        # A ramp step stays in its allocation, and an edit may have retired a part of that.
+        meets = exposure.enrolled_ppm / 1_000_000 * challenger_part(current)
     return {
         "state": state.value,
         "stage": stage,
@@ -115,13 +130,14 @@ def document(
     *,
     gate: str,
     expires_at: datetime,
+    current: Allocation | None = None,
 ) -> dict[str, Any]:
     """The canonical document whose sha256 people sign."""
     arm = judgement.arm if judgement is not None and move is Move.PROMOTE else None
     return {
         "schema": 1,
         "gate": gate,
-        "content": content(rollout, move, arm),
+        "content": content(rollout, move, arm, current),
         "claim": claim_of(rollout.frozen_plan, move, arm),
         "evidence": judgement.evidence_sha256 if judgement else None,
         "look": judgement.look if judgement else None,
@@ -136,11 +152,13 @@ def digest_of(document: Mapping[str, Any]) -> str:
     return sha256_of(document)
 
 
-def still_says(document: Mapping[str, Any], rollout: Rollout) -> bool:
+def still_says(
+    document: Mapping[str, Any], rollout: Rollout, current: Allocation | None = None
+) -> bool:
     """Whether the move would still do exactly what the document says."""
     stated = document["content"]
     move = Move(stated["transition"])
-    return bool(content(rollout, move, stated["promotes"]) == stated)
+    return bool(content(rollout, move, stated["promotes"], current) == stated)
 
 
 def broken_claims(claim: Mapping[str, Any], judgement: Judgement | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,22 +14,34 @@ from controller.rollout.states import Pause, State, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What was asked for when the rollout was created; frozen into a plan at submit."""
+    """What was asked for when the rollout was created; frozen into a plan at submit.
+
+    Attributes
+    ----------
+    weights : mapping of arm to float, or None
+        Share of each arm among enrolled units; None splits them evenly.
+    eligible : mapping or None
+        Condition tree; None leaves it to the slot.
+    """
 
     challengers: tuple[Model, ...]
     policy: str
     owner: str
     requested_by: str
     hypothesis: str = ""
+    weights: Mapping[str, float] | None = None
+    eligible: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form; what was not asked for is left out."""
         return {
             "challengers": [model.document() for model in self.challengers],
             "policy": self.policy,
             "owner": self.owner,
             "requested_by": self.requested_by,
             "hypothesis": self.hypothesis,
+            **({} if self.weights is None else {"weights": dict(self.weights)}),
+            **({} if self.eligible is None else {"eligible": self.eligible}),
         }
 
     @classmethod
@@ -41,6 +53,8 @@ class Draft:
             owner=document["owner"],
             requested_by=document["requested_by"],
             hypothesis=document.get("hypothesis", ""),
+            weights=document.get("weights"),
+            eligible=document.get("eligible"),
         )
 
 
@@ -127,6 +141,10 @@ class Allocation:
         Buckets that serve champion and are not analysed for the rest of the attempt.
     analysed : bool
         False for the A/A check: its data are discarded.
+    eligible : mapping or None
+        Condition tree in force; None admits every unit.
+    dropped : mapping of arm to str
+        Challengers that were given up before or when this allocation opened, and why.
     """
 
     number: int
@@ -135,3 +153,5 @@ class Allocation:
     retired: tuple[tuple[int, int], ...] = ()
     analysed: bool = True
     opened_at: datetime
+    eligible: Mapping[str, Any] | None = None
+    dropped: Mapping[str, str] = field(default_factory=dict)

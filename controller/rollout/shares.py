@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.assignment.runs import arm_shares, build_runs
+from controller.assignment.hashing import BUCKETS
+from controller.assignment.runs import arm_shares, build_runs, living
 from controller.experiments.plans import CHAMPION, Plan
 from controller.rollout.record import Allocation, Rollout
 from controller.rollout.states import State
@@ -78,8 +79,18 @@ def shares_of(rollout: Rollout, allocation: Allocation | None, *, killed: bool =
         return Shares(enrolled=0.0, challenger=0.0)
     if rollout.state is State.AA_CHECK:
         return Shares(enrolled=rollout.enrolled, challenger=0.0)
-    champion = arm_shares(allocation.runs, allocation.retired).get(CHAMPION, 0)
-    return Shares(enrolled=rollout.enrolled, challenger=rollout.enrolled * float(1 - champion))
+    return Shares(
+        enrolled=rollout.enrolled, challenger=rollout.enrolled * challenger_part(allocation)
+    )
+
+
+def challenger_part(allocation: Allocation) -> float:
+    """Share of the enrolled traffic that meets any challenger; what is retired does not."""
+    start = met = 0
+    for end, arm in living(allocation.runs, allocation.retired):
+        met += (end - start) * (arm not in (CHAMPION, None))
+        start = end
+    return met / BUCKETS
 
 
 def share_that_would_meet(exposure: Exposure) -> float:

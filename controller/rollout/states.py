@@ -59,6 +59,7 @@ class Pause(StrEnum):
     DATA_MISSING = "data_missing"
     SRM = "srm"
     ARM_MISMATCH = "arm_mismatch"
+    DOUBLE_EXPOSURE = "double_exposure"
     HARM = "harm"
     APPROVAL_PENDING = "approval_pending"
 
@@ -76,6 +77,7 @@ class Verb(StrEnum):
     ABORT = "abort"
     UNDO = "undo"
     RETRY = "retry"
+    EDIT = "edit"
 
     @property
     def raises_exposure(self) -> bool:
@@ -83,4 +85,14 @@ class Verb(StrEnum):
         return self in RAISING
 
 
-RAISING = frozenset({Verb.SUBMIT, Verb.START, Verb.ADVANCE, Verb.RESUME, Verb.PROMOTE, Verb.RETRY})
+RAISING = frozenset(
+    {
+        Verb.SUBMIT,
+        Verb.START,
+        Verb.ADVANCE,
+        Verb.RESUME,
+        Verb.PROMOTE,
+        Verb.RETRY,
+        Verb.EDIT,
+    }
+)

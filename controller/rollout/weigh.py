@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from controller.analysis.report import Comparison, LookReport, MetricReport, MetricVerdict
 from controller.experiments.plans import Plan
@@ -33,9 +33,19 @@ _RANK = {
 }
 
 
-def weigh_evidence(report: LookReport, plan: Plan) -> Weighed:
-    """OEC and guardrails of every challenger; of several that may be promoted, the one ahead."""
-    weighed = [_weigh_arm(report, plan, arm) for arm in plan.challengers]
+def weigh_evidence(
+    report: LookReport, plan: Plan, arms: Sequence[str], *, lost: frozenset[str] = frozenset()
+) -> Weighed:
+    """OEC and guardrails of every challenger; of several that may be promoted, the one ahead.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Challengers that have not been given up before.
+    lost : set of str
+        Those of them that are given up now: their clauses are told, they decide nothing.
+    """
+    weighed = [weigh_arm(report, plan, arm) for arm in arms]
     by_arm = oec_by_arm(report, plan)
 
     def order(found: Weighed) -> tuple[int, float]:
@@ -43,7 +53,7 @@ def weigh_evidence(report: LookReport, plan: Plan) -> Weighed:
         lead = lead_of(plan, comparison) if comparison else None
         return _RANK[found.verdict], -(lead or 0.0)
 
-    best = min(weighed, key=order)
+    best = min((found for found in weighed if found.arm not in lost), key=order)
     clauses = tuple(clause for found in weighed for clause in found.clauses)
     return Weighed(verdict=best.verdict, reason=best.reason, arm=best.arm, clauses=clauses)
 
@@ -51,7 +61,7 @@ def weigh_evidence(report: LookReport, plan: Plan) -> Weighed:
 _OVER = (MetricVerdict.NO_DIFFERENCE, MetricVerdict.WORSE, MetricVerdict.HARM)
 
 
-def _weigh_arm(report: LookReport, plan: Plan, arm: str) -> Weighed:
+def weigh_arm(report: LookReport, plan: Plan, arm: str) -> Weighed:
     """One challenger: intersection-union, the OEC and every guardrail must be shown."""
     oec = oec_by_arm(report, plan).get(arm)
     guardrails = [
@@ -138,6 +148,20 @@ def _flip(*, shown: bool, over: bool, observed: float | None, bound: float | Non
 
 
 # ---------------------------------------------------------------- reading a report
+
+
+def of_arms(report: LookReport, arms: Collection[str]) -> LookReport:
+    """The report with the comparisons of these challengers alone."""
+    return replace(
+        report,
+        metrics=tuple(
+            replace(
+                metric,
+                comparisons=tuple(found for found in metric.comparisons if found.arm in arms),
+            )
+            for metric in report.metrics
+        ),
+    )
 
 
 def oec_key(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -21,20 +22,27 @@ from hypothesis.stateful import (
     rule,
 )
 
+from controller.assignment.runs import living, moves
 from controller.errors import ControllerError
 from controller.flow.kill import kill, lift
 from controller.flow.ports.rollouts import Decision
 from controller.rollout.machine import TRANSITIONS, legal_verbs
-from controller.rollout.record import Rollout
+from controller.rollout.record import Allocation, Rollout
 from controller.rollout.shares import shares_of
 from controller.rollout.states import EXPOSED, TERMINAL, State, Verb, Verdict
-from tests.unit.flow.desk import PROJECT, SLOT, STEPS, Desk
+from tests.unit.flow.desk import CHALLENGER, PROJECT, SLOT, STEPS, Desk
 
 RAISING = [verb for verb in Verb if verb.raises_exposure and verb is not Verb.RETRY]
 ENTITLED = {"ben", "cleo"}
 """Approvers without an interest: ada asked, mira is an author, root and vic lack the role."""
 
 MOVES = {(source.value, row.target.value) for row in TRANSITIONS for source in row.sources}
+RIVAL = {"name": "forest", "version": "2"}
+CONDITIONS: dict[str, Any] = {
+    "lift": None,
+    "north": {"attribute": "region", "op": "eq", "value": "north"},
+    "young": {"attribute": "age", "op": "lt", "value": 30},
+}
 KINDS: dict[str, tuple[tuple[int, float, int, float], tuple[int, float, int, float]]] = {
     "even": ((400, 0.5, 400, 0.5), (400, 0.02, 400, 0.02)),
     "better": ((2000, 0.5, 2000, 0.6), (2000, 0.02, 2000, 0.02)),
@@ -52,9 +60,10 @@ class Life(RuleBasedStateMachine):
         autonomy=st.sampled_from(["L0", "L1", "L2", "L3"]),
         aa=st.booleans(),
         gated=st.booleans(),
+        rivals=st.booleans(),
         days=st.integers(0, 4),
     )
-    def begin(self, autonomy: str, aa: bool, gated: bool, days: int) -> None:
+    def begin(self, autonomy: str, aa: bool, gated: bool, rivals: bool, days: int) -> None:
         approvals: dict[str, Any] = {"promote": {"quorum": 2, "expires": "1d"}}
         if gated:
             approvals["start"] = {"quorum": 1}
@@ -63,12 +72,17 @@ class Life(RuleBasedStateMachine):
         if aa:
             policy["aa"] = {"min_units": 100}
         self.desk = Desk(policy)
-        self.rollout = self.desk.create()
+        models = [CHALLENGER, RIVAL] if rivals else [CHALLENGER]
+        self.rollout = self.desk.create(challengers=models)
         for _ in range(days):
             self.a_good_day("better")
 
     def now(self) -> Rollout:
         return self.desk.get(self.rollout)
+
+    def allocations(self) -> Sequence[Allocation]:
+        with self.desk.store.reading() as work:
+            return work.rollouts.allocations(PROJECT, self.rollout.id)
 
     # ------------------------------------------------------------ what everybody does
 
@@ -94,10 +108,34 @@ class Life(RuleBasedStateMachine):
     def data(self, kind: str) -> None:
         now = self.now()
         epoch, baking = max(1, now.epoch), now.state in (State.PROMOTING, State.BAKING)
+        allocation = self.allocations()[-1:]
+        arms = [arm for one in allocation for arm in one.weights if arm != "champion"]
         for metric, numbers in zip(("on-time", "complaints"), KINDS[kind], strict=True):
             n0, p0, n1, p1 = numbers
             held_back = n1 // 49 if baking else n0
-            self.desk.see(metric, epoch=epoch, champion=(held_back, p0), challenger=(n1, p1))
+            # Only the first challenger is what the day is about; a rival does like the champion.
+            seen = {arm: (n1, p0 if arm == "challenger-2" else p1) for arm in arms}
+            self.desk.see(metric, epoch=epoch, champion=(held_back, p0), **seen)
+
+    @rule(
+        keeps=st.sampled_from([0.1, 0.3, 0.5, 0.9]),
+        loser=st.sampled_from(["", "challenger-1", "challenger-2"]),
+        eligible=st.sampled_from([None, "lift", "north", "young"]),
+        by=st.sampled_from(["ada", "vic"]),
+    )
+    def edit(self, keeps: float, loser: str, eligible: str | None, by: str) -> None:
+        """Any edit, sensible or not."""
+        now = self.now()
+        if now.plan is None:
+            return
+        gone = self.allocations()[-1].dropped if self.allocations() else {}
+        rivals = [arm for arm in now.plan.challengers if arm not in gone]
+        left = [arm for arm in rivals if arm != loser] or rivals
+        weights = {arm: (1.0 - keeps) / len(left) * (arm in left) for arm in rivals}
+        edits: dict[str, Any] = {"weights": {"champion": keeps, **weights}}
+        if eligible is not None:
+            edits["eligible"] = CONDITIONS[eligible]
+        self._try(Verb.EDIT, by, edits=edits)
 
     @rule(minutes=st.sampled_from([1, 5, 61, 24 * 60, 11 * 24 * 60]), fresh=st.booleans())
     def time(self, minutes: int, fresh: bool) -> None:
@@ -217,6 +255,16 @@ class Life(RuleBasedStateMachine):
             assert "reject" not in votes.values()
             assert {name for name, vote in votes.items() if vote == "approve"} >= ENTITLED
             assert promotion.document["verdict"] == Verdict.PROMOTE.value
+
+    @invariant()
+    def an_edit_moves_nobody_and_gives_nothing_back(self) -> None:
+        for one, two in pairwise(self.allocations()):
+            if one.runs != two.runs or one.analysed != two.analysed:
+                continue  # the A/A check and the watch after a promotion stand for themselves
+            assert moves(living(one.runs, one.retired), living(two.runs, two.retired)) == []
+            assert dict(one.dropped).items() <= dict(two.dropped).items()
+            assert not set(two.dropped) & set(two.weights)
+            assert len(two.weights) >= 2
 
     @invariant()
     def the_champion_changes_only_when_promoted(self) -> None:

@@ -80,6 +80,7 @@ def test_every_clause_is_reported_whatever_decides() -> None:
         "integrity.champion",
         "integrity.srm",
         "integrity.arm_mismatch",
+        "integrity.double_exposure",
         "harm.complaints",
         "worse.conversion",
         "fresh.conversion",
@@ -226,6 +227,20 @@ def test_one_of_several_that_is_worse_does_not_end_the_others() -> None:
 def test_a_few_mismatched_arms_are_tolerated(wrong: int, alarmed: bool) -> None:
     found = judged(report(PLAN, GOOD.metrics, excluded={"arm_mismatch": wrong}))
     assert (found.reason == "arm_mismatch") == alarmed
+
+
+@pytest.mark.parametrize(
+    ("double", "exposed", "alarmed"),
+    [(10, 400, False), (11, 400, True), (19, 19_000, False), (21, 19_000, True)],
+)
+def test_more_than_one_unit_in_a_thousand_with_two_arms_is_an_alarm(
+    double: int, exposed: int, alarmed: bool
+) -> None:
+    counts = {(1, "champion"): exposed // 2, (1, "challenger"): exposed - exposed // 2}
+    look = report(PLAN, GOOD.metrics, excluded={"double_exposure": double}, exposed=counts)
+    found = judged(look)
+    assert (found.reason == "double_exposure") == alarmed
+    assert (found.verdict is Verdict.UNKNOWN) == alarmed
 
 
 def test_an_aa_check_is_judged_by_its_split_alone() -> None:

@@ -75,7 +75,7 @@ def test_buckets_that_were_retired_meet_the_champion() -> None:
     part = Allocation(
         number=2, weights={}, runs=EVEN.runs, retired=((2_500, 5_000),), opened_at=NOW
     )
-    assert shares_of(rollout(State.RAMPING, 1_000_000), part).challenger == pytest.approx(2 / 3)
+    assert shares_of(rollout(State.RAMPING, 1_000_000), part).challenger == pytest.approx(1 / 2)
 
 
 def test_a_bake_gives_everybody_but_the_holdback_to_the_promoted_arm() -> None:
