@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from controller.aggregation.statistics import Epoch, Freshness, Moments, Statistics
+from controller.analysis.history import kept
+from controller.analysis.report import LookReport
+from controller.experiments.canonical import canonical_json, sha256_of
 from controller.experiments.metrics import Direction, Metric, MetricType, ZeroMeans
 from controller.experiments.models import Model
 from controller.experiments.plans import CHAMPION, Plan, challenger_names
@@ -156,3 +160,12 @@ def statistics(
         freshness={key: Freshness(age_seconds=age) for key, age in known.items()},
         excluded={},
     )
+
+
+def shelve(shelf: dict[str, Any], report: LookReport) -> dict[str, Any]:
+    """Store a look under its sha256; the memory that the next one gets, as JSON carries it."""
+    stored = json.loads(canonical_json(report.document()))
+    name = sha256_of(stored)
+    shelf[name] = stored
+    after = kept(report.memory, report.previous, sha256=name)
+    return cast("dict[str, Any]", json.loads(canonical_json(after)))

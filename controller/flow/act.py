@@ -12,6 +12,7 @@ from controller.assignment.runs import arm_shares, build_runs
 from controller.errors import ApprovalInvalid, GuardFailed, NotFound
 from controller.experiments.plans import CHAMPION
 from controller.flow.actors import MACHINE, Actor
+from controller.flow.allocations import current_allocation
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.rollouts import Proposal
 from controller.flow.ports.work import Work
@@ -82,7 +83,7 @@ def transition(
         row=row,
         rollout=rollout,
         slot=slot,
-        before=_current(work, rollout),
+        before=current_allocation(work, rollout),
         exposure=_wanted(rollout, row, seen.judgement),
         proposal=proposal,
     )
@@ -179,7 +180,7 @@ def _ruleset_sent(work: Work, rollout: Rollout) -> bool:
 
 
 def _champion_is_ours(work: Work, rollout: Rollout, slot: StoredSlot) -> bool:
-    allocation = _current(work, rollout)
+    allocation = current_allocation(work, rollout)
     if allocation is None:
         return False
     promoted = rollout.frozen_plan.arms[promoted_arm(allocation)]
@@ -286,14 +287,17 @@ def _apply(work: Work, change: _Change, moved: Rollout) -> Rollout:
     if saved.state in IN_RULESET or rollout.state in IN_RULESET or row.move is Move.UNDO:
         published = publish(work, saved.project)
         if saved.epoch != rollout.epoch:
-            _open_epoch(work, saved, ruleset=published.version)
+            open_epoch(work, saved, ruleset=published.version)
     return saved
 
 
 def _opened(
     rollout: Rollout, row: Transition, exposure: Exposure | None, now: datetime
 ) -> Allocation | None:
-    """A new allocation where arms or weights change; a ramp step stays inside its own."""
+    """A new allocation where arms or weights change; a ramp step stays inside its own.
+
+    The watch after a promotion is for everybody: what it promotes will serve everybody too.
+    """
     if exposure is None or row.move not in (Move.CHECK, Move.START, Move.PROMOTE):
         return None
     runs = build_runs(exposure.weights)
@@ -303,11 +307,13 @@ def _opened(
         runs=runs,
         analysed=exposure.analysed,
         opened_at=now,
+        eligible=None if row.move is Move.PROMOTE else rollout.frozen_plan.eligible,
     )
 
 
-def _open_epoch(work: Work, rollout: Rollout, *, ruleset: int) -> None:
-    allocation = _current(work, rollout)
+def open_epoch(work: Work, rollout: Rollout, *, ruleset: int) -> None:
+    """Write the rollout's present epoch, which begins with this ruleset."""
+    allocation = current_allocation(work, rollout)
     assert allocation is not None
     epoch = Epoch(
         number=rollout.epoch,
@@ -331,11 +337,6 @@ def _change_champion(work: Work, change: _Change) -> None:
     )
 
 
-def _current(work: Work, rollout: Rollout) -> Allocation | None:
-    allocations = work.rollouts.allocations(rollout.project, rollout.id)
-    return next((one for one in allocations if one.number == rollout.allocation), None)
-
-
 # ---------------------------------------------------------------- what is written down
 
 
@@ -345,7 +346,7 @@ def _write_down(
     """One decision and one audit entry for every move."""
     rollout = change.rollout
     was = shares_of(rollout, change.before)
-    now = shares_of(saved, _current(work, saved))
+    now = shares_of(saved, current_allocation(work, saved))
     gate = saved.plan.policy.promote_gate if saved.plan is not None else None
     facts: dict[str, Any] = {
         "verdict": saved.verdict.value,

@@ -14,6 +14,7 @@ from controller.errors import (
 )
 from controller.flow.act import judgement_of, transition
 from controller.flow.actors import Actor, Role
+from controller.flow.allocations import current_allocation
 from controller.flow.ports.rollouts import Proposal, Vote
 from controller.flow.ports.work import Store, Work
 from controller.flow.proposals import close, has_quorum, interested_in, note
@@ -164,7 +165,7 @@ def carry_out(
             "The newest evidence contradicts what you were asked to approve; the proposal is void.",
             failed=[{"guard": f"claim.{part}", "observed": False} for part in broken],
         )
-    if not still_says(proposal.document, rollout):
+    if not still_says(proposal.document, rollout, current_allocation(work, rollout)):
         close(work, proposal, status="voided", reason="content_changed", actor=actor)
         return ApprovalInvalid("What would happen has changed since; the proposal is void.")
     if not has_quorum(work, rollout, proposal):

@@ -6,10 +6,13 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from controller.assignment.conditions import check_condition
 from controller.errors import Conflict, InvalidInput, NotFound, PolicyNotAllowed
 from controller.experiments.models import Model
+from controller.experiments.plans import CHAMPION, challenger_names
 from controller.experiments.policies import Policy
 from controller.experiments.slots import Slot
+from controller.experiments.weights import read_weights
 from controller.flow.actors import Actor, Role
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.work import Store, Work
@@ -29,6 +32,8 @@ def create_rollout(
     owner: str | None = None,
     requested_by: str | None = None,
     hypothesis: str = "",
+    weights: Any = None,
+    eligible: Any = None,
     actor: Actor,
 ) -> Rollout:
     """Write a draft, or say why there can be none.
@@ -41,6 +46,10 @@ def create_rollout(
         One of the slot's policies; its default where none is named.
     owner, requested_by : str, optional
         A person asks for themselves; a service key names the operator it asks for.
+    weights : mapping of arm to share, optional
+        Of every arm, adding up to 1; equal parts where none are given.
+    eligible : condition tree, optional
+        Which units take part (`assignment/conditions.py`); the slot's where none is given.
 
     Raises
     ------
@@ -51,7 +60,8 @@ def create_rollout(
     PolicyNotAllowed
         If the slot does not list the policy.
     InvalidInput
-        If a challenger is the champion or stands twice, or the slot has nothing to decide by.
+        If a challenger is the champion or stands twice, the slot has nothing to decide by, or
+        weights or condition cannot be read; the part is named.
     QuorumImpossible
         If no present set of people could approve it; the command that helps is named.
     """
@@ -62,6 +72,8 @@ def create_rollout(
         else Model.from_document(model, f"rollout.challengers[{index}]")
         for index, model in enumerate(challengers)
     )
+    shares = None if weights is None else read_weights(weights, _arms(models), "rollout.weights")
+    condition = None if eligible is None else check_condition(eligible, "rollout.eligible")
     with store.writing() as work:
         work.take_turn(project)
         stored = _free_slot(work, project, slot)
@@ -74,9 +86,15 @@ def create_rollout(
             owner=owner or requester,
             requested_by=requester,
             hypothesis=hypothesis,
+            weights=shares,
+            eligible=condition,
         )
         check_quorum(work, project, chosen, draft)
         return new_draft(work, project, slot, draft, actor=actor)
+
+
+def _arms(models: Sequence[Model]) -> tuple[str, ...]:
+    return (CHAMPION, *challenger_names(len(models)))
 
 
 def new_draft(
@@ -96,7 +114,8 @@ def new_draft(
         attempt=1 if retry_of is None else retry_of.attempt + 1,
         retry_of=None if retry_of is None else retry_of.id,
         draft=draft,
-        salt=secrets.token_hex(16),
+        # Eight bytes: with a usual unit id the hashed message stays within one block of SHA-256.
+        salt=secrets.token_hex(8),
         entered_at=work.now,
         stage_entered_at=work.now,
         created_at=work.now,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from controller.assignment.conditions import check_condition
 from controller.errors import (
     ChampionChangesByRollout,
     DesignFrozen,
@@ -19,6 +20,7 @@ from controller.flow.actors import Actor, Role
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.work import Store, Work
 from controller.flow.publish import publish
+from controller.flow.traffic_changes import check_unit_type, log_moves, reaches
 
 
 def put_metric(store: Store, project: str, document: Any, *, key: str, actor: Actor) -> Metric:
@@ -91,13 +93,17 @@ def put_slot(store: Store, project: str, document: Any, *, key: str, actor: Acto
         before = None if stored is None else stored.slot
         slot = Slot.from_document(_with_champion(document, before), key=key)
         _check_references(work, project, slot)
+        if slot.eligible is not None:
+            check_condition(slot.eligible, "slot.eligible")
         if before is not None:
             _check_change(work, project, before, slot, actor)
         if before != slot:
+            reached = reaches(work, project)
             work.definitions.put_slot(
                 project, slot, observe_salt=secrets.token_hex(8), actor=actor.name, at=work.now
             )
             _audit(work, project, actor, f"slot/{key}", before=before, after=slot)
+            log_moves(work, project, reached, object=f"slot/{key}", actor=actor)
             publish(work, project)
         result = work.definitions.slot(project, key)
     if result is None:
@@ -152,7 +158,8 @@ def _check_change(work: Work, project: str, before: Slot, after: Slot, actor: Ac
             f"The champion of {before.key} is {before.champion.label}; replace it by a rollout "
             f"(POST /v1/rollouts), or declare the slot `moving`."
         )
-    guarded = ("oec", "guardrails", "policy", "other_policies", "moving")
+    check_unit_type(work, project, before, after)
+    guarded = ("oec", "guardrails", "policy", "other_policies", "moving", "tags")
     if any(getattr(before, name) != getattr(after, name) for name in guarded):
         actor.require(Role.POLICY_ADMIN, Role.ADMIN)
 

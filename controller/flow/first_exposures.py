@@ -9,7 +9,14 @@ from typing import Final, NamedTuple
 from controller.aggregation.exposures import Excluded, Placed, Target
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.sums import EMPTY, Sums
+from controller.assignment.choice import Reason
 from controller.flow.findings import Arrived, Findings
+from controller.flow.merging import (
+    answered_as_another,
+    count_unknown_pins,
+    enter_members,
+    keep_met_arms,
+)
 from controller.flow.ports.ingest import (
     ENTERED,
     MISSING,
@@ -56,7 +63,19 @@ def enter_exposures(
             detail = f"Slot {item.entry.slot!r:.80} has no rollout {rollout!r:.40}."
             notes.note(item.source, UNKNOWN_ROLLOUT, item.place, item.entry.event_id, detail)
         if target is not None and known:
-            _Entrance(work, target).admit(_verified(work, target, known, pins, notes))
+            _admit(work, target, _verified(work, target, known, pins, notes))
+            count_unknown_pins(work, target, [item.entry for item in known])
+
+
+def _admit(work: IngestWork, target: Target, seen: Sequence[_Seen]) -> None:
+    """Units that are one with others are settled together, the others one by one."""
+    units = {item.first.unit for item in seen}
+    groups = work.identities.groups(target.project, target.unit_type, units)
+    _Entrance(work, target).admit([item for item in seen if item.first.unit not in groups])
+    if groups:
+        firsts = [item.first for item in seen if item.first.unit in groups]
+        enter_members(work, target, firsts, groups)
+    keep_met_arms(work, target, (item.first for item in seen))
 
 
 def _verified(
@@ -77,19 +96,30 @@ def _verified(
             seen.append(_seen(item.entry, placed))
     mismatches: Counter[tuple[str, str]] = Counter()
     pinned: list[str] = []
-    for item, placed in _explained(target, doubtful, pins):
+    for item, placed in _explained(work, target, doubtful, pins):
         if placed is not None:
             seen.append(_seen(item.entry, placed))
             pinned.append(item.entry.event_id)
             continue
         arm = item.entry.arm or ""
-        mismatches[Excluded.ARM_MISMATCH, arm if arm in target.arms else ""] += 1
-        detail = f"The split does not give unit {item.entry.unit!r:.80} the arm {arm!r:.40}."
-        notes.note(item.source, Excluded.ARM_MISMATCH, item.place, item.entry.event_id, detail)
+        reason, detail = _refused(target, item.entry)
+        mismatches[reason, arm if arm in target.arms else ""] += 1
+        notes.note(item.source, reason, item.place, item.entry.event_id, detail)
     if pinned:
         work.ledger.mark_pinned(target.project, pinned)
     work.units.exclude(target, mismatches)
     return seen
+
+
+def _refused(target: Target, entry: LedgerEntry) -> tuple[Excluded, str]:
+    """Why an exposure is not believed: set by hand, kept out, or another arm than the split's."""
+    unit, kept = entry.unit or "", target.gates.kept_out(entry.unit or "", entry.ruleset or 0)
+    if kept is Reason.OVERRIDE:
+        return Excluded.OVERRIDDEN, f"The arm of unit {unit!r:.80} was set by hand."
+    if kept is not None:
+        return Excluded.ARM_MISMATCH, f"Unit {unit!r:.80} could not take part: {kept.value}."
+    detail = f"The split does not give unit {unit!r:.80} the arm {entry.arm!r:.40}."
+    return Excluded.ARM_MISMATCH, detail
 
 
 def _place(target: Target, entry: LedgerEntry, *, pinned: bool = False) -> Placed | None:
@@ -108,12 +138,20 @@ def _seen(entry: LedgerEntry, placed: Placed) -> _Seen:
 
 
 def _explained(
-    target: Target, doubtful: Sequence[Arrived], pins: Pins | None
+    work: IngestWork, target: Target, doubtful: Sequence[Arrived], pins: Pins | None
 ) -> Iterable[tuple[Arrived, Placed | None]]:
-    """Each doubtful exposure with its place where a pin names its arm."""
-    if pins is None or not doubtful:
-        return [(item, None) for item in doubtful]
-    explained: list[tuple[Arrived, Placed | None]] = []
+    """Each doubtful exposure with its place where an exception or a pin names its arm."""
+    if not doubtful:
+        return ()
+    stored = answered_as_another(work, target, [item.entry for item in doubtful])
+    explained: list[tuple[Arrived, Placed | None]] = [
+        (item, _place(target, item.entry, pinned=True))
+        for item in doubtful
+        if item.entry.event_id in stored
+    ]
+    doubtful = [item for item in doubtful if item.entry.event_id not in stored]
+    if pins is None:
+        return [*explained, *((item, None) for item in doubtful)]
     by_allocation: dict[int, list[Arrived]] = defaultdict(list)
     for item in doubtful:
         by_allocation[item.entry.allocation or 0].append(item)

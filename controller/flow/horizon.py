@@ -26,6 +26,7 @@ from controller.stats.planning import (
 from controller.stats.results import Alternative
 
 _LOOKS = 20
+_CLOSEST_LOOKS = 0.005
 _DETECTED_BEFORE_END = 0.5
 
 
@@ -52,7 +53,7 @@ def horizon(
     effect = smallest_effect(oec, mean)
     superior = oec.goal is Goal.SUPERIOR
     alternative: Alternative = "two-sided" if superior else "larger"
-    alpha = policy.oec.alpha if superior else policy.oec.alpha / 2.0
+    alpha = policy.oec.planned_alpha if superior else policy.oec.planned_alpha / 2.0
     challengers = [arm for arm in weights if arm != CHAMPION]
     alpha /= len(challengers)
     size = required_size(
@@ -70,7 +71,9 @@ def horizon(
     )
     # The challenger with the least weight needs the most units.
     least = min(weights[arm] for arm in challengers)
-    return horizon_units(size, treatment_weight=least, control_weight=weights[CHAMPION])
+    return horizon_units(
+        size, treatment_weight=least, control_weight=weights[CHAMPION], what=metric.key
+    )
 
 
 def smallest_effect(oec: Oec, mean: float) -> float:
@@ -110,7 +113,7 @@ def sequential_test(
 
     With `gives_up` it stops where the policy's futility says so, as a rollout does.
     """
-    fractions = np.linspace(max(policy.oec.first_look, 1.0 / _LOOKS), 1.0, _LOOKS).tolist()
+    fractions = _fractions(policy.oec.first_look)
     if policy.oec.mode is Mode.ANYTIME:
         bounds = always_valid_bounds(
             fractions, alpha=alpha, tuning=_DETECTED_BEFORE_END, alternative=alternative
@@ -130,6 +133,13 @@ def sequential_test(
         return operating(fractions, bounds, drift=drift, stop_below=floor, hopeless=hopeless)
 
     return run
+
+
+def _fractions(first_look: float) -> list[float]:
+    """Twenty looks from the first one to the end; fewer where they would fall upon each other."""
+    start = max(first_look, 1.0 / _LOOKS)
+    looks = 1 + min(_LOOKS - 1, int((1.0 - start) / _CLOSEST_LOOKS))
+    return [1.0] if looks == 1 else [float(each) for each in np.linspace(start, 1.0, looks)]
 
 
 def _hopeless(

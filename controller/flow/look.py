@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from controller.aggregation.statistics import Statistics
+from controller.analysis.history import kept
 from controller.analysis.look import take_look
 from controller.analysis.report import LookInput, LookReport
 from controller.errors import StaleVersion
+from controller.experiments.canonical import sha256_of
 from controller.experiments.plans import Plan
 from controller.flow.actors import MACHINE
 from controller.flow.fencing import Fence
@@ -29,6 +32,9 @@ def take_due_look(
     The snapshot is read and analysed without holding a lock: the first bounds of a plan may take a
     second. The result is written only if the rollout is still where it was read, so no look is
     taken twice and none is judged against another state.
+
+    Where nothing has come in since the last look, that look stands: it is judged again with today's
+    clock, and nothing is added to the evidence.
 
     Parameters
     ----------
@@ -52,7 +58,10 @@ def take_due_look(
             stored = work.rollouts.get(project, rollout_id)
             if stored is None or _moved_on(sight.rollout, stored):
                 return None
-            _write(work, stored, sight, report)
+            if _stands(sight, report):
+                _affirm(work, stored, sight, report)
+            else:
+                _write(work, stored, sight, report)
     except StaleVersion:
         return None
     return report
@@ -65,6 +74,7 @@ class _Sight:
     rollout: Rollout
     allocations: list[Allocation]
     look: LookInput
+    inputs: str
 
     @property
     def plan(self) -> Plan:
@@ -86,16 +96,81 @@ def _read(store: Store, project: str, rollout_id: str) -> _Sight | None:
             if epoch.allocation in compared
         ]
         statistics = work.measurements.snapshot(rollout, epochs=epochs)
+    plan = plan_in_force(rollout, allocations)
     return _Sight(
         rollout=rollout,
         allocations=allocations,
+        inputs=_inputs(rollout, statistics, plan),
         look=LookInput(
-            plan=plan_in_force(rollout, allocations),
+            plan=plan,
             statistics=statistics,
             number=rollout.look_number + 1,
             previous=rollout.look_memory,
         ),
     )
+
+
+_CLOCK = ("watermark", "taken_at", "freshness")
+_INPUTS = "inputs"
+"""Where the rollout's memory of its last look keeps the digest of what that look saw."""
+
+
+def _inputs(rollout: Rollout, statistics: Statistics, plan: Plan) -> str:
+    """Digest of everything a look depends on but the clock.
+
+    Of the clock it has what the analysis reads: whether each metric's data are fresh enough.
+    """
+    seen = statistics.document()
+    most = plan.policy.data.max_age_seconds
+    ages = {key: freshness.age_seconds for key, freshness in statistics.freshness.items()}
+    return sha256_of(
+        {
+            "place": [rollout.state.value, rollout.allocation, rollout.epoch],
+            "fresh": {key: age is not None and age <= most for key, age in ages.items()},
+            "seen": {name: part for name, part in seen.items() if name not in _CLOCK},
+        }
+    )
+
+
+def _stands(sight: _Sight, report: LookReport) -> bool:
+    """Whether the last look says all that this one does: nothing came in, nothing has moved.
+
+    An always-valid test counts looks; of those that found nothing new, one is enough.
+    """
+    last = sight.rollout.look_memory
+    if last is None or last.get(_INPUTS) != sight.inputs:
+        return False
+    return bool(_findings(report.memory) == _findings(last))
+
+
+def _findings(memory: Mapping[str, Any]) -> Any:
+    always = {
+        key: {name: part for name, part in test.items() if name != "looks"}
+        for key, test in memory["anytime"].items()
+    }
+    return memory["planned"], always
+
+
+def _affirm(work: Work, rollout: Rollout, sight: _Sight, report: LookReport) -> None:
+    """Judge the last look again, by its own evidence and today's clock."""
+    assert rollout.look_sha256 is not None
+    judgement = recommend(
+        work,
+        rollout,
+        replace(report, number=rollout.look_number),
+        allocations=sight.allocations,
+        evidence_sha256=rollout.look_sha256,
+    )
+    looked = replace(
+        rollout,
+        judgement=judgement.document(),
+        next_look_at=work.now + timedelta(seconds=sight.plan.policy.look_every_seconds),
+        **_concluded(rollout, judgement),
+    )
+    news = (looked.verdict, looked.reason) != (rollout.verdict, rollout.reason)
+    saved = work.rollouts.save_look(looked, news=news, taken=False)
+    if news:
+        _tell(work, saved, judgement)
 
 
 def _moved_on(read: Rollout, stored: Rollout) -> bool:
@@ -117,7 +192,7 @@ def _write(work: Work, rollout: Rollout, sight: _Sight, report: LookReport) -> N
         judgement=judgement.document(),
         look_number=report.number,
         look_sha256=sha256,
-        look_memory=report.memory,
+        look_memory=kept(report.memory, report.previous, sha256=sha256) | {_INPUTS: sight.inputs},
         next_look_at=work.now + timedelta(seconds=sight.plan.policy.look_every_seconds),
         **_concluded(rollout, judgement),
     )

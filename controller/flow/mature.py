@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from controller.aggregation.attribution import Happened
-from controller.aggregation.exposures import Target
+from controller.aggregation.exposures import Excluded, Target
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.sums import Contribution, Sums
 from controller.experiments.metrics import Complete, Metric
@@ -27,10 +27,14 @@ STEP_US: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matured:
-    """What one call did; `full` says that more may be due."""
+    """What one call did; `full` says that more may be due.
+
+    `retired` counts metrics of units whose bucket an edit took while their window was open.
+    """
 
     entered: int = 0
     missing: int = 0
+    retired: int = 0
     full: bool = False
 
 
@@ -68,7 +72,7 @@ def _something_due(work: IngestWork) -> bool:
 
 
 def _mature(work: IngestWork, budget: int) -> Matured:
-    entered = missing = 0
+    entered = missing = gone = 0
     due: dict[str, tuple[Target, dict[str, Sequence[Maturing]]]] = {}
     left = budget
     for target, key, metric, through_us in _waiting(work):
@@ -80,10 +84,45 @@ def _mature(work: IngestWork, budget: int) -> Matured:
             due.setdefault(f"{target.project}/{target.rollout}", (target, {}))[1][key] = rows
             left -= len(rows)
     for target, mine in due.values():
-        known, silent = _enter(work, target, mine)
+        staying, retired = _part(work, target, mine)
+        known, silent = _enter(work, target, staying)
         entered += known
         missing += silent
-    return Matured(entered=entered, missing=missing, full=left <= 0 and entered + missing > 0)
+        gone += retired
+    full = left <= 0 and entered + missing + gone > 0
+    return Matured(entered=entered, missing=missing, retired=gone, full=full)
+
+
+def _part(
+    work: IngestWork, target: Target, due: Mapping[str, Sequence[Maturing]]
+) -> tuple[dict[str, Sequence[Maturing]], int]:
+    """The rows that enter, each in the epoch in which it counts; how many an edit has retired.
+
+    A unit that is retired in any metric is retired in the one with the longest window: there it is
+    counted, once.
+    """
+    if not target.edited:
+        return dict(due), 0
+    staying: dict[str, Sequence[Maturing]] = {}
+    longest = max((fold.closes_us, key) for key, fold in target.folds.items())[1]
+    retired = 0
+    for key, rows in due.items():
+        places = [(row, target.stratum(row, row.closes_us)) for row in rows]
+        gone = [row for row, epoch in places if epoch is None]
+        if gone:
+            work.maturations.retire(target, key, gone)
+            retired += len(gone)
+        if gone and key == longest:
+            counts = Counter((Excluded.RETIRED.value, row.arm) for row in gone)
+            work.units.exclude(target, counts)
+        staying[key] = [
+            row
+            if row.epoch == epoch
+            else Maturing(row.series, row.unit, epoch, row.arm, row.exposed_us, row.closes_us)
+            for row, epoch in places
+            if epoch is not None
+        ]
+    return {key: rows for key, rows in staying.items() if rows}, retired
 
 
 def _waiting(work: IngestWork) -> Iterator[tuple[Target, str, Metric, int]]:

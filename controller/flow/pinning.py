@@ -48,8 +48,17 @@ def assign_pinned(
     key = PinKey(project=ruleset.project, unit_type=evaluator.rules.unit_type, unit=unit)
     if expose and pure.reason is Reason.SPLIT and rollout.sticky == "all":
         return _claimed(evaluator, key, pure, attributes, pins=pins, now=now)
-    (found,) = pins.read([key], rollout.id, rollout.allocation)
+    # A unit that has lost its eligibility keeps the arm it met under an earlier condition.
+    earlier = rollout.keeps if pure.reason is Reason.NOT_ELIGIBLE else ()
+    (found,) = pins.read([key], rollout.id, rollout.allocation, earlier=earlier)
     return pure if found is None else evaluator.evaluate(unit, attributes, found)
+
+
+def pin_seconds(ends_at: int | None, *, now: float) -> int:
+    """How long a pin lives: until the rollout's end, a Unix second, and 30 days more."""
+    if ends_at is None:
+        return PIN_WITHOUT_END_SECONDS
+    return max(0, ends_at - int(now)) + PIN_AFTER_END_SECONDS
 
 
 def _claimed(
@@ -64,12 +73,7 @@ def _claimed(
     rollout, mine = evaluator.rollout, evaluator.pin_for(key.unit, pure)
     assert rollout is not None
     assert mine is not None
-    ttl = (
-        PIN_WITHOUT_END_SECONDS
-        if rollout.ends_at is None
-        else max(0, rollout.ends_at - int(now)) + PIN_AFTER_END_SECONDS
-    )
-    holds = pins.claim(key, rollout.id, mine, ttl_seconds=ttl)
+    holds = pins.claim(key, rollout.id, mine, ttl_seconds=pin_seconds(rollout.ends_at, now=now))
     if holds == mine:
         return pure
     return evaluator.evaluate(key.unit, attributes, holds)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any
 
-from controller.errors import BaselineUnknown, InvalidInput, NotFound
-from controller.experiments.metrics import Baseline, Metric
+from controller.errors import InvalidInput, NotFound
+from controller.experiments.metrics import Baseline
 from controller.experiments.plans import CHAMPION, challenger_names
 from controller.experiments.policies import Policy
-from controller.experiments.slots import Goal, Guardrail, Oec, Slot
+from controller.experiments.slots import Oec, Slot
+from controller.experiments.weights import read_weights
 from controller.flow.calendar import Step, calendar
 from controller.flow.create import MOST_CHALLENGERS, usable_policy
-from controller.flow.horizon import baseline_of, sequential_test, smallest_effect
+from controller.flow.demands import DAY, Demands, Trial
 from controller.flow.ports.work import Store, Work
+from controller.flow.traffic_rules import reach_of
 from controller.stats.calendar import RampStage, Traffic
 from controller.stats.feasibility import Demand, Forecast, forecast
-from controller.stats.planning import contrast_variance, drift_for_power, inflation
-from controller.stats.results import Alternative
-
-DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +77,8 @@ class Question:
         New eligible units a day; None asks the slot at rest.
     baselines : mapping of str to Baseline
         Stated for this question; they go before a metric's own and before what was observed.
-    weights : mapping of str to float or None
-        Of the arms; equal where not given.
+    weights : mapping of str to share, or None
+        Of the arms, adding up to 1; equal where not given.
     start : datetime or None
         Now where not given.
     """
@@ -91,7 +88,7 @@ class Question:
     challengers: int = 1
     traffic: Traffic | None = None
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, Any] | None = None
     start: datetime | None = None
 
 
@@ -104,7 +101,8 @@ def plan_rollout(store: Store, project: str, question: Question) -> Outlook:
         If there is no such slot or policy, or the slot does not list the policy.
     InvalidInput
         If the slot has no OEC, no challenger or more than eight are asked for, the weights do not
-        fit the arms, or nobody says how much traffic there is.
+        fit the arms, a baseline is of no metric of the slot, or nobody says how much traffic there
+        is.
     BaselineUnknown
         If nothing says how the OEC varies.
     """
@@ -119,21 +117,35 @@ def plan_rollout(store: Store, project: str, question: Question) -> Outlook:
             raise InvalidInput(
                 f"slot: {slot.key!r} has no oec, so nothing could decide.", field="slot"
             )
+        _check_baselines(question, slot)
         policy = usable_policy(work, project, slot, question.policy or slot.policy)
-        traffic = question.traffic or observed_traffic(work, project, slot)
-        planner = _Planner(
-            work, project, slot=slot, policy=policy, question=question, traffic=traffic
+        trial = Trial(
+            project=project,
+            slot=slot,
+            policy=policy,
+            weights=_weights(question),
+            baselines=question.baselines,
         )
-        return planner.outlook(slot.oec)
+        return outlook_of(
+            work,
+            trial,
+            slot.oec,
+            traffic=question.traffic or observed_traffic(work, project, slot),
+            start=question.start,
+            traffic_observed=question.traffic is None,
+        )
 
 
 def observed_traffic(work: Work, project: str, slot: Slot) -> Traffic:
-    """New units a day that the slot at rest has shown on its last full days.
+    """New units a day that the slot at rest has shown on its last full days, and may be reached.
+
+    Holdouts and layers do not count while no rollout lives, so what was observed is cut to the
+    share that they leave.
 
     Raises
     ------
     InvalidInput
-        If it has not shown any.
+        If it has not shown any, or none of them may be reached.
     """
     days = work.measurements.observed_days(project, slot.key) if slot.observe > 0.0 else ()
     if not days:
@@ -142,189 +154,88 @@ def observed_traffic(work: Work, project: str, slot: Slot) -> Traffic:
             "many new eligible units a day there are.",
             field="traffic",
         )
-    units = [count / slot.observe for count in days]
+    reach = reach_of(work, project, slot)
+    if reach.share <= 0.0:
+        raise InvalidInput(f"traffic: {reach.sentence}", field="traffic")
+    units = [count / slot.observe * reach.share for count in days]
     return Traffic(low=min(units), expected=sum(units) / len(units), high=max(units))
+
+
+def _check_baselines(question: Question, slot: Slot) -> None:
+    """A baseline that no claim would read is a slip: the plan would stand on another number."""
+    for key in question.baselines:
+        if key not in slot.metrics:
+            raise InvalidInput(
+                f"baselines: {key!r:.80} is no metric of slot {slot.key}; name "
+                f"{', '.join(slot.metrics)}.",
+                field="baselines",
+            )
 
 
 def _weights(question: Question) -> Mapping[str, float]:
     """Shares of the arms among enrolled units."""
     arms = (CHAMPION, *challenger_names(question.challengers))
-    given = question.weights
-    if given is None:
+    if question.weights is None:
         return dict.fromkeys(arms, 1.0 / len(arms))
-    if set(given) != set(arms) or not all(0.0 < one < math.inf for one in given.values()):
-        raise InvalidInput(
-            f"weights: a positive number for each of {', '.join(arms)}.", field="weights"
+    return read_weights(question.weights, arms, "weights")
+
+
+def outlook_of(
+    work: Work,
+    trial: Trial,
+    oec: Oec,
+    *,
+    traffic: Traffic,
+    start: datetime | None = None,
+    traffic_observed: bool = False,
+) -> Outlook:
+    """Everything that can be said about a trial under this traffic."""
+    policy, demands = trial.policy, Demands(work, trial)
+    limit_days = (policy.deadlines.ramping + policy.deadlines.deciding) / DAY
+    gate_delay = demands.delay_days(oec.metric)
+    stages = [
+        RampStage(
+            enrolled=stage.enrolled,
+            days=stage.dwell_seconds / DAY,
+            units=stage.min_units,
+            matured=stage.min_matured,
         )
-    total = math.fsum(given.values())
-    return {arm: given[arm] / total for arm in arms}
+        for stage in policy.ramp
+    ]
 
-
-class _Planner:
-    """One question's fixed parts."""
-
-    def __init__(
-        self,
-        work: Work,
-        project: str,
-        *,
-        slot: Slot,
-        policy: Policy,
-        question: Question,
-        traffic: Traffic,
-    ) -> None:
-        self._work, self._project, self._slot, self._policy = work, project, slot, policy
-        self._question, self._traffic = question, traffic
-        self._weights = _weights(question)
-        self._baselines: dict[str, Baseline] = {}
-        # The challenger with the least weight needs the most units.
-        self._treatment = min(share for arm, share in self._weights.items() if arm != CHAMPION)
-        self._control = self._weights[CHAMPION]
-        self._limit = (policy.deadlines.ramping + policy.deadlines.deciding) / DAY
-        self._stages = [
-            RampStage(
-                enrolled=stage.enrolled,
-                days=stage.dwell_seconds / DAY,
-                units=stage.min_units,
-                matured=stage.min_matured,
-            )
-            for stage in policy.ramp
-        ]
-
-    def outlook(self, oec: Oec) -> Outlook:
-        decides = self._oec(oec)
-        shown: list[Forecast] = []
-        unknown: dict[str, str] = {}
-        for guardrail in self._slot.guardrails:
-            try:
-                shown.append(self._guardrail(guardrail, decides.units))
-            except BaselineUnknown as error:
-                unknown[guardrail.metric] = error.message
-        share = 1.0 / len(self._weights)
-        return Outlook(
-            slot=self._slot.key,
-            policy=self._policy,
-            start=self._question.start or self._work.now,
-            limit_days=self._limit,
-            traffic=self._traffic,
-            traffic_observed=self._question.traffic is None,
-            oec=decides,
-            guardrails=shown,
-            unknown=unknown,
-            baselines=self._baselines,
-            calendar=calendar(
-                self._policy,
-                self._stages,
-                decides,
-                traffic=self._traffic,
-                treated=1.0 - self._control,
-                delay_days=self._gate_delay(),
-                limit_days=self._limit,
-            ),
-            split_cost=(1.0 / self._treatment + 1.0 / self._control) * share / 2.0,
-        )
-
-    def _gate_delay(self) -> float:
-        """From exposure to completeness of the OEC, whose complete units the gates count."""
-        assert self._slot.oec is not None
-        return _delay(self._metric(self._slot.oec.metric))
-
-    # ------------------------------------------------------------ the claims
-
-    def _oec(self, oec: Oec) -> Forecast:
-        metric = self._metric(oec.metric)
-        baseline = self._baseline(metric)
-        superior = oec.goal is Goal.SUPERIOR
-        alpha = self._policy.oec.alpha if superior else self._policy.oec.alpha / 2.0
-        return self._forecast(
-            metric,
-            effect=smallest_effect(oec, baseline.mean),
-            variance=baseline.sd**2,
-            alpha=alpha / self._question.challengers,
-            alternative="two-sided" if superior else "larger",
-            horizon=self._policy.oec.horizon,
-            gives_up=True,
-        )
-
-    def _guardrail(self, guardrail: Guardrail, units: int) -> Forecast:
-        metric = self._metric(guardrail.metric)
-        baseline = self._baseline(metric)
-        margin, variance = guardrail.margin, baseline.sd**2
-        if margin is None:
-            assert guardrail.margin_relative is not None
-            margin = guardrail.margin_relative * abs(baseline.mean)
-            variance = contrast_variance(
-                variance,
-                scale=1.0 - metric.better * guardrail.margin_relative,
-                treatment_weight=self._treatment / (self._treatment + self._control),
-            )
-        if not margin > 0.0:
-            raise BaselineUnknown(f"The champion's mean of {metric.key!r} is 0: state a margin.")
-        rules = self._policy.guardrail_rules(metric.key)
-        return self._forecast(
-            metric,
-            effect=margin,
-            variance=variance,
-            alpha=rules.alpha,
-            alternative="larger",
-            horizon=rules.horizon or units,
-            gives_up=False,
-        )
-
-    def _forecast(
-        self,
-        metric: Metric,
-        *,
-        effect: float,
-        variance: float,
-        alpha: float,
-        alternative: Alternative,
-        horizon: int | None,
-        gives_up: bool,
-    ) -> Forecast:
-        power = self._policy.oec.power
-        test = sequential_test(
-            self._policy, alpha=alpha, alternative=alternative, gives_up=gives_up
-        )
-        demand = Demand(
-            key=metric.key,
-            effect=effect,
-            variance=variance,
-            alpha=alpha,
-            power=power,
-            alternative=alternative,
-            inflation=inflation(test, alpha=alpha, power=power, alternative=alternative),
-            expected_fraction=test(drift_for_power(test, power)).expected_fraction,
-            null_fraction=test(0.0).expected_fraction,
-            delay_days=_delay(metric),
-            horizon=horizon,
-        )
+    def forecast_of(demand: Demand) -> Forecast:
         return forecast(
             demand,
-            stages=self._stages,
-            traffic=self._traffic,
-            treatment_weight=self._treatment,
-            control_weight=self._control,
-            limit_days=self._limit,
-            first_look=self._policy.oec.first_look,
-            gate_delay_days=self._gate_delay(),
+            stages=stages,
+            traffic=traffic,
+            treatment_weight=trial.treatment,
+            control_weight=trial.control,
+            limit_days=limit_days,
+            first_look=policy.oec.first_look,
+            gate_delay_days=gate_delay,
         )
 
-    def _baseline(self, metric: Metric) -> Baseline:
-        stated = self._question.baselines.get(metric.key)
-        if stated is None:
-            mean, sd = baseline_of(self._work, self._project, self._slot, metric)
-            stated = Baseline(mean=mean, sd=sd)
-        self._baselines[metric.key] = stated
-        return stated
-
-    def _metric(self, key: str) -> Metric:
-        metric = self._work.definitions.metric(self._project, key)
-        if metric is None:
-            raise NotFound(f"There is no metric {key!r:.80}.")
-        return metric
-
-
-def _delay(metric: Metric) -> float:
-    """Days from exposure to completeness."""
-    return (metric.window_seconds + metric.lateness_seconds) / DAY
+    decides = forecast_of(demands.oec(oec))
+    guardrails, unknown = demands.guardrails(decides.units)
+    return Outlook(
+        slot=trial.slot.key,
+        policy=policy,
+        start=start or work.now,
+        limit_days=limit_days,
+        traffic=traffic,
+        traffic_observed=traffic_observed,
+        oec=decides,
+        guardrails=[forecast_of(demand) for demand in guardrails],
+        unknown=unknown,
+        baselines=demands.baselines,
+        calendar=calendar(
+            policy,
+            stages,
+            decides,
+            traffic=traffic,
+            treated=1.0 - trial.control,
+            delay_days=gate_delay,
+            limit_days=limit_days,
+        ),
+        split_cost=(1.0 / trial.treatment + 1.0 / trial.control) / (2.0 * len(trial.weights)),
+    )

@@ -39,8 +39,18 @@ class PinCounts:
 class Pins(Protocol):
     """Pins of units, first writer wins. No method raises for, or waits long on, a broken store."""
 
-    def read(self, keys: Sequence[PinKey], rollout: str, allocation: int) -> list[Pin | None]:
-        """The pins of these units in one allocation of one rollout; one round trip."""
+    def read(
+        self,
+        keys: Sequence[PinKey],
+        rollout: str,
+        allocation: int,
+        *,
+        earlier: Sequence[int] = (),
+    ) -> list[Pin | None]:
+        """The pins of these units in one allocation of one rollout; one round trip.
+
+        Where a unit has none there, the first it has in one of the `earlier` ones.
+        """
         ...
 
     def claim(self, key: PinKey, rollout: str, pin: Pin, *, ttl_seconds: int) -> Pin:
@@ -51,6 +61,18 @@ class Pins(Protocol):
         self, claims: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
     ) -> list[Pin]:
         """`claim` for many units, in one round trip where the store allows it."""
+        ...
+
+    def impose(
+        self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
+    ) -> None:
+        """Write the pins of exceptions, whatever stood there: SQL knows better.
+
+        Raises
+        ------
+        Unavailable
+            If the store does not answer, or refuses one of them.
+        """
         ...
 
     def forget(self, keys: Sequence[PinKey]) -> None:

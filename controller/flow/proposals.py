@@ -9,6 +9,7 @@ from controller.errors import QuorumImpossible
 from controller.experiments.plans import Plan
 from controller.experiments.policies import Gate, Policy
 from controller.flow.actors import Actor, Role
+from controller.flow.allocations import current_allocation
 from controller.flow.ports.rollouts import Proposal
 from controller.flow.ports.work import Work
 from controller.rollout.judgement import Judgement
@@ -85,14 +86,15 @@ def open_proposal(
     name = gate_name(rollout, move)
     if name is None:
         return None
+    current = current_allocation(work, rollout)
     standing = work.approvals.open_for(rollout.project, rollout.id)
     if standing is not None:
-        if standing.transition == move.value and still_says(standing.document, rollout):
+        if standing.transition == move.value and still_says(standing.document, rollout, current):
             return standing
         close(work, standing, status="voided", reason="overtaken", actor=actor)
     gate = gate_of(rollout.frozen_plan, name)
     expires_at = work.now + timedelta(seconds=gate.expires_seconds)
-    says = document(rollout, move, judgement, gate=name, expires_at=expires_at)
+    says = document(rollout, move, judgement, gate=name, expires_at=expires_at, current=current)
     proposal = Proposal(
         project=rollout.project,
         id=f"p-{secrets.token_hex(8)}",
@@ -134,7 +136,7 @@ def carries(work: Work, rollout: Rollout, proposal: Proposal, judgement: Judgeme
     """
     if proposal.status != "open" or work.now >= proposal.expires_at:
         return False
-    if not still_says(proposal.document, rollout):
+    if not still_says(proposal.document, rollout, current_allocation(work, rollout)):
         return False
     return has_quorum(work, rollout, proposal) and claim_holds(
         proposal.document["claim"], judgement

@@ -15,9 +15,11 @@ from controller.assignment.ruleset import (
     digest,
 )
 from controller.experiments.models import Model
+from controller.experiments.policies import Sticky
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.rollouts import PublishedRuleset
 from controller.flow.ports.work import Work
+from controller.flow.traffic_rules import with_gates
 from controller.rollout.record import Allocation, Rollout
 from controller.rollout.states import State
 
@@ -32,15 +34,13 @@ def publish(work: Work, project: str) -> PublishedRuleset:
     last + 1 and milliseconds now, so it rises through a restore too (DESIGN 8).
     """
     version = max(work.rulesets.newest_version(project) + 1, int(work.now.timestamp() * 1000))
-    slots = {
-        stored.slot.key: _slot_rules(stored, work, project)
-        for stored in work.definitions.slots(project)
-    }
+    stored = work.definitions.slots(project)
+    rules = {one.slot.key: _slot_rules(one, work, project) for one in stored}
     body = Ruleset(
         project=project,
         deployment=work.deployments.id(at=work.now),
         version=version,
-        slots=slots,
+        slots=with_gates(work, project, stored, rules, ruleset=version),
     ).encode()
     published = PublishedRuleset(
         project=project, version=version, sha256=digest(body), body=body, created_at=work.now
@@ -85,15 +85,27 @@ def _rollout_rules(rollout: Rollout, work: Work) -> RolloutRules:
         id=rollout.id,
         attempt=rollout.attempt,
         allocation=rollout.allocation,
+        algo=plan.slot.hash.algo,
         salt=rollout.salt,
         enrolled_ppm=rollout.enrolled_ppm,
         runs=allocation.runs,
         retired=allocation.retired,
+        eligible=allocation.eligible,
+        keeps=_keeps(rollout, allocation, work),
         arms={arm: _served(model) for arm, model in plan.arms.items()},
         sticky=plan.policy.sticky.value,
         aa=rollout.state is State.AA_CHECK,
         ends_at=_ends_at(rollout.deadline_at),
+        exceptions=_exceptions(rollout, work),
     )
+
+
+def _exceptions(rollout: Rollout, work: Work) -> str | None:
+    """The side document in force; none where no arm is remembered."""
+    if rollout.frozen_plan.policy.sticky is Sticky.NONE:
+        return None
+    document = work.exceptions.document(rollout.project, rollout.id)
+    return None if document is None else document.sha256
 
 
 def _current(rollout: Rollout, work: Work) -> Allocation:
@@ -101,6 +113,20 @@ def _current(rollout: Rollout, work: Work) -> Allocation:
         if allocation.number == rollout.allocation:
             return allocation
     raise LookupError(f"rollout {rollout.id} has no allocation {rollout.allocation}")
+
+
+def _keeps(rollout: Rollout, current: Allocation, work: Work) -> tuple[int, ...]:
+    """Earlier allocations of the same split, newest first, from before eligibility changed."""
+    earlier = [
+        one
+        for one in work.rollouts.allocations(rollout.project, rollout.id)
+        if one.number < current.number
+        and (one.runs, one.analysed) == (current.runs, current.analysed)
+    ]
+    changed = [one.number for one in earlier if one.eligible != current.eligible]
+    # Who was pinned before a narrowing was perhaps not pinned again since: look that far back.
+    since = min(changed, default=current.number)
+    return tuple(sorted((one.number for one in earlier if one.number >= since), reverse=True))
 
 
 def _ends_at(deadline: datetime | None) -> int | None:

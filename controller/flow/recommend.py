@@ -55,9 +55,16 @@ def recommend(
         exposed_seconds=_seconds(since, work.now),
         killed=slot.kill is not None,
         champion_changed=champion_changed(rollout, slot),
+        dropped=dropped_in(rollout, allocations),
     )
     plan = plan_in_force(rollout, allocations)
     return judge(plan, report, facts, evidence_sha256=evidence_sha256)
+
+
+def dropped_in(rollout: Rollout, allocations: list[Allocation]) -> tuple[str, ...]:
+    """Challengers that have been given up while the others go on."""
+    current = next((one for one in allocations if one.number == rollout.allocation), None)
+    return tuple(current.dropped) if current is not None else ()
 
 
 def _seconds(since: datetime, now: datetime) -> float:

@@ -9,14 +9,23 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from controller.errors import LeaseLost, StaleVersion
-from controller.flow.act import circumstances, judgement_of, slot_of, transition
+from controller.flow.act import (
+    circumstances,
+    judgement_of,
+    slot_of,
+    transition,
+)
 from controller.flow.actors import MACHINE
+from controller.flow.allocations import current_allocation
 from controller.flow.approve import TARGETS, carry_out
+from controller.flow.edit import drop_arms
 from controller.flow.fencing import Fence, take_lease
 from controller.flow.holding import hold, release
 from controller.flow.look import take_due_look
 from controller.flow.ports.work import Store, Work
 from controller.flow.proposals import close, open_proposal
+from controller.rollout.edits import survivors
+from controller.rollout.judge import DROPS_IN
 from controller.rollout.judgement import Judgement
 from controller.rollout.machine import Move, failed, find
 from controller.rollout.proposal import broken_claims
@@ -24,7 +33,12 @@ from controller.rollout.record import Rollout
 from controller.rollout.states import Pause, State, Verdict
 
 IDLE_SECONDS = 5.0
-INTEGRITY = ("kill", "integrity.srm", "integrity.arm_mismatch")
+INTEGRITY = (
+    "kill",
+    "integrity.srm",
+    "integrity.arm_mismatch",
+    "integrity.double_exposure",
+)
 UNFINISHED = "horizon_not_reached"
 RESTLESS = frozenset({State.VALIDATING, State.PROMOTING, State.ROLLING_BACK})
 """States without looks of their own pace: every pass asks whether they can go on."""
@@ -131,7 +145,9 @@ def step(work: Work, rollout: Rollout) -> bool:
         return True
     _end_expired_proposal(work, rollout)
     judgement = judgement_of(rollout)
-    if judgement is not None and _protect(work, rollout, judgement):
+    if judgement is not None and (
+        _protect(work, rollout, judgement) or _give_up_losers(work, rollout, judgement)
+    ):
         return True
     rollout = _hold_or_release(work, rollout, judgement)
     return _go_on(work, rollout, judgement)
@@ -194,6 +210,21 @@ def _protect(work: Work, rollout: Rollout, judgement: Judgement) -> bool:
     return True
 
 
+def _give_up_losers(work: Work, rollout: Rollout, judgement: Judgement) -> bool:
+    """Drop the challengers that have lost while others go on: a retreat, so nobody is asked.
+
+    Where somebody has given up those others since the look, the next look ends the rollout.
+    """
+    if rollout.state not in DROPS_IN or not rollout.frozen_plan.policy.autonomy.retreats:
+        return False
+    left = survivors(rollout.frozen_plan, current_allocation(work, rollout))
+    lost = tuple(loser for loser in judgement.drop if loser.arm in left)
+    if not lost or len(lost) == len(left):
+        return False
+    drop_arms(work, rollout, lost, actor=MACHINE)
+    return True
+
+
 def _silent_seconds(work: Work, judgement: Judgement) -> float:
     """How long data have been missing by now, on from what the look saw."""
     if judgement.missing_seconds <= 0:
@@ -212,6 +243,7 @@ def _hold_or_release(work: Work, rollout: Rollout, judgement: Judgement | None) 
     held = {
         Pause.SRM: "integrity.srm" in blocked,
         Pause.ARM_MISMATCH: "integrity.arm_mismatch" in blocked,
+        Pause.DOUBLE_EXPOSURE: "integrity.double_exposure" in blocked,
         Pause.HARM: any(blocker.startswith("harm.") for blocker in blocked),
         Pause.DATA_MISSING: judgement.missing_seconds > 0,
     }

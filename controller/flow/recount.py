@@ -16,7 +16,8 @@ from controller.aggregation.recompute import (
 )
 from controller.aggregation.sums import EMPTY, Sums
 from controller.errors import NotFound
-from controller.flow.ports.ingest import IngestStore, IngestWork, UnitState
+from controller.flow.ports.ingest import LEFT, RETIRED, IngestStore, IngestWork, UnitState
+from controller.flow.recount_merged import merged_differences
 
 _CHUNK = 5000
 
@@ -39,15 +40,23 @@ def recount(store: IngestStore, project: str, rollout: str) -> list[str]:
         return [
             *_units(work, target, units),
             *_counts(work.units.counts(target), units),
+            *_strata(work, target, units),
             *_sums(work, target),
         ]
 
 
 def _units(work: IngestWork, target: Target, units: Sequence[UnitState]) -> list[str]:
     """First exposures: what the ledger says, or an older one that froze when the unit entered."""
-    expected = first_exposures(target, work.ledger.exposures(target))
-    stored = {(unit.first.series, unit.first.unit): unit for unit in units}
-    entered = {row.unit for row in work.maturations.all_entered(target)}
+    merged = work.identities.merged(target)
+    one_of = {unit for bearer, others in merged.items() for unit in (bearer, *others)}
+    exposures = list(work.ledger.exposures(target))
+    expected = first_exposures(target, (seen for seen in exposures if seen.unit not in one_of))
+    stored = {
+        (unit.first.series, unit.first.unit): unit
+        for unit in units
+        if unit.first.unit not in one_of
+    }
+    entered = {row.unit for row in work.maturations.settled(target) if row.state != LEFT}
     missing = set(expected) - set(stored)
     extra = set(stored) - set(expected)
     wrong = [
@@ -56,6 +65,13 @@ def _units(work: IngestWork, target: Target, units: Sequence[UnitState]) -> list
         if not _stands(expected[key], stored[key], frozen=key[1] in entered)
     ]
     return [
+        *merged_differences(
+            target,
+            [seen for seen in exposures if seen.unit in one_of],
+            [unit for unit in units if unit.first.unit in one_of],
+            merged,
+            entered,
+        ),
         *(f"unit {unit!r} of series {series} is not stored" for series, unit in sorted(missing)),
         *(f"unit {unit!r} of series {series} has no exposure" for series, unit in sorted(extra)),
         *(f"unit {unit!r} of series {series} stands elsewhere" for series, unit in sorted(wrong)),
@@ -83,6 +99,21 @@ def _counts(stored: Mapping[tuple[int, str], int], units: Sequence[UnitState]) -
         for epoch, arm in sorted(set(stored) | set(expected))
         if stored.get((epoch, arm), 0) != expected[epoch, arm]
     ]
+
+
+def _strata(work: IngestWork, target: Target, units: Sequence[UnitState]) -> list[str]:
+    """Every value counts where first exposure, window and edits put it; the retired do not."""
+    known = {(unit.first.series, unit.first.unit): unit for unit in units}
+    wrong: list[str] = []
+    for row in work.maturations.settled(target):
+        unit = known.get((row.series, row.unit))
+        if unit is None or unit.left_for is not None or row.state == LEFT:
+            continue
+        stratum = target.stratum(unit.first, row.closes_us)
+        stands = None if row.state == RETIRED else row.epoch
+        if stands != stratum:
+            wrong.append(f"unit {row.unit!r} of series {row.series} counts in the wrong epoch")
+    return sorted(set(wrong))
 
 
 def _sums(work: IngestWork, target: Target) -> list[str]:

@@ -39,6 +39,7 @@ def _restate_target(work: IngestWork, target: Target, late: Sequence[LedgerEntry
     for key, metric in sorted(target.metrics.items()):
         units = {entry.unit for entry in meant if entry.name in metric.outcomes and entry.unit}
         if units:
+            units |= set(work.identities.bearers(target, units))
             rows = work.maturations.entered(target, key, sorted(units))
             if rows:
                 restate(work, target, key, metric, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from controller.experiments.metrics import Direction
 from controller.experiments.plans import Plan
 from controller.flow.numbers import half_width, interval_text, measure_of, share
 from controller.flow.outlook import Next
+from controller.flow.traffic_rules import EVERYBODY, Reach
 from controller.rollout.machine import Move
 from controller.rollout.record import Rollout
 from controller.rollout.shares import Shares
@@ -33,6 +34,7 @@ _ENDED = {
     "bake_not_clean": "the watch after promotion did not come out clean",
     "promotion_not_carried_out": "the promotion could not be carried out in time",
     "aa_not_passed": "the A/A check did not pass",
+    "dropped_by_operator": "an operator gave it up",
 }
 _WAITS = {
     "not_killed": "the slot is killed",
@@ -45,17 +47,20 @@ _WAITS = {
     "stage.min_matured": "more outcomes have to be complete",
     "verdict_promote": "the evidence has not decided",
     "last_stage": "the test goes on",
+    "losers_dropped": "challengers that have lost have to be dropped first",
     "bake.duration": "the watch after promotion has to last longer",
     "aa.min_units": "more units have to be counted",
     "ruleset_sent": "the new ruleset is going out",
 }
 _NONE_SO_FAR = "shows no difference so far"
+_TESTED = frozenset({State.RAMPING, State.DECIDING})
 _WATCHED = frozenset({State.PROMOTING, State.BAKING, State.PROMOTED})
 _PAUSED = {
     Pause.OPERATOR: "an operator paused it",
     Pause.DATA_MISSING: "outcomes are missing",
     Pause.SRM: "the split between the arms is broken",
     Pause.ARM_MISMATCH: "clients report other arms than were assigned",
+    Pause.DOUBLE_EXPOSURE: "too many units met two arms",
     Pause.HARM: "a guardrail is harmed",
     Pause.APPROVAL_PENDING: "an approval is pending",
 }
@@ -68,10 +73,19 @@ def sentence(
     metrics: Mapping[str, Mapping[str, Any]],
     *,
     killed: bool,
+    reach: Reach = EVERYBODY,
+    dropped: Sequence[Mapping[str, str]] = (),
+    retired: float = 0.0,
 ) -> str:
     """Share, knowledge and next step, in that order, without jargon."""
+    met = Shares(
+        enrolled=shares.enrolled * (1.0 - retired) * reach.share,
+        challenger=shares.challenger * reach.share,
+    )
     parts = [
-        _share(rollout, shares, killed=killed),
+        _share(rollout, met, killed=killed, dropped=dropped),
+        reach.sentence if met.enrolled > 0 else "",
+        _given_up(dropped) if rollout.state in _TESTED else "",
         _known(rollout, metrics),
         _next(rollout, ahead),
     ]
@@ -81,10 +95,12 @@ def sentence(
 # ---------------------------------------------------------------- share
 
 
-def _share(rollout: Rollout, shares: Shares, *, killed: bool) -> str:
+def _share(
+    rollout: Rollout, shares: Shares, *, killed: bool, dropped: Sequence[Mapping[str, str]]
+) -> str:
     if rollout.state.terminal:
         return _ended(rollout)
-    name = _challenger(rollout)
+    name = _challenger(rollout, [one["label"] for one in dropped])
     if killed:
         return f"The slot is killed: nobody sees {name}."
     if rollout.state in (State.DRAFT, State.VALIDATING, State.SHADOW):
@@ -104,6 +120,17 @@ def _share(rollout: Rollout, shares: Shares, *, killed: bool) -> str:
     )
 
 
+def why_ended(reason: str) -> str:
+    """Why a rollout, or one of its challengers, ended, as half a sentence."""
+    return _ENDED.get(reason, reason.replace("_", " "))
+
+
+def _given_up(dropped: Sequence[Mapping[str, str]]) -> str:
+    """Which challengers are out of the race, and why."""
+    parts = [f"{one['label']} was dropped: {one['why']}." for one in dropped]
+    return " ".join(parts)
+
+
 def _ended(rollout: Rollout) -> str:
     name = _challenger(rollout)
     if rollout.state is State.PROMOTED:
@@ -117,8 +144,9 @@ def _ended(rollout: Rollout) -> str:
     return f"{rollout.state.value} before anybody saw {name}{because}."
 
 
-def _challenger(rollout: Rollout) -> str:
-    models = rollout.draft.challengers
+def _challenger(rollout: Rollout, dropped: Sequence[str] = ()) -> str:
+    """The challenger's name; of several that are left, how many."""
+    models = [model for model in rollout.draft.challengers if model.label not in dropped]
     return models[0].label if len(models) == 1 else f"one of {len(models)} challengers"
 
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from controller.assignment.ruleset import Ruleset
 from controller.errors import NotFound, RulesetRefused, Unavailable
+from controller.flow.ports.rollouts import PublishedRuleset
 from controller.flow.ports.work import Store
 
 log = logging.getLogger(__name__)
@@ -46,13 +47,17 @@ class Notes(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """One ruleset, ready to be sent (`body`, `packed` by gzip) and to be evaluated."""
+    """One ruleset, ready to be sent (`body`, `packed` by gzip) and to be evaluated.
+
+    `copied` says that it came from the copy in Redis and SQL has not yet had its word.
+    """
 
     version: int
     sha256: str
     body: bytes
     packed: bytes
     ruleset: Ruleset
+    copied: bool = False
 
 
 class Rulesets:
@@ -72,6 +77,8 @@ class Rulesets:
         self._clock = clock
         self._held: dict[str, Served] = {}
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._asked: dict[str, int] = {}
         self._watched: set[str] = set()
         self._failed_at = -PAUSE_AFTER_FAILURE_SECONDS
         self._closed = threading.Event()
@@ -93,9 +100,18 @@ class Rulesets:
         return held
 
     def fresh(self, project: str) -> Served:
-        """The ruleset in force by SQL's word now; what is held where SQL does not answer."""
-        if self._clock() - self._failed_at >= PAUSE_AFTER_FAILURE_SECONDS:
-            self.refresh(project)
+        """The ruleset in force by SQL's word now; what is held where SQL does not answer.
+
+        A crowd that a note sends here at once shares its questions: whoever waited while another
+        thread asked needs no question of its own where that one began after it came.
+        """
+        begun = self._asked.get(project, 0)
+        with self._asking:
+            is_told = self._asked.get(project, 0) > begun
+            if not is_told and self._clock() - self._failed_at >= PAUSE_AFTER_FAILURE_SECONDS:
+                if project in self._held:
+                    self._asked[project] = begun + 1
+                self.refresh(project)
         held = self._held.get(project)
         if held is not None:
             return held
@@ -109,11 +125,12 @@ class Rulesets:
         version = held.version if held else 0
         try:
             with self._store.reading() as work:
-                if work.rulesets.newest_version(project) <= version:
+                is_settled = held is None or not held.copied
+                if is_settled and work.rulesets.newest_version(project) <= version:
                     return
                 newest = work.rulesets.newest(project)
             if newest is not None:
-                self._take(project, newest.version, newest.sha256, newest.body)
+                self._take(project, newest, copied=False)
         except Unavailable:
             self._failed_at = self._clock()
             self._from_copy(project, version)
@@ -130,28 +147,33 @@ class Rulesets:
         except Unavailable:
             return
         if copy is not None and copy.version > version:
-            self._take(project, copy.version, copy.etag, copy.body)
+            self._take(project, copy, copied=True)
 
-    def _take(self, project: str, version: int, digest: str, body: bytes) -> None:
-        if sha256(body).hexdigest() != digest:
-            log.error("ruleset_damaged", extra={"project": project, "version": version})
+    def _take(self, project: str, told: Copy | PublishedRuleset, *, copied: bool) -> None:
+        named = {"project": project, "version": told.version}
+        etag = told.sha256 if isinstance(told, PublishedRuleset) else told.etag
+        if sha256(told.body).hexdigest() != etag:
+            log.error("ruleset_damaged", extra=named)
             return
         try:
-            ruleset = Ruleset.from_bytes(body)
+            ruleset = Ruleset.from_bytes(told.body)
         except RulesetRefused:
-            log.exception("ruleset_refused", extra={"project": project, "version": version})
+            log.exception("ruleset_refused", extra=named)
             return
         served = Served(
-            version=version,
-            sha256=digest,
-            body=body,
-            packed=gzip.compress(body, 6, mtime=0),
+            version=told.version,
+            sha256=etag,
+            body=told.body,
+            packed=gzip.compress(told.body, 6, mtime=0),
             ruleset=ruleset,
+            copied=copied,
         )
         with self._lock:
             held = self._held.get(project)
-            if held is None or version > held.version:
+            if held is None or _replaces(served, held):
                 self._held[project] = served
+            elif served.ruleset.deployment != held.ruleset.deployment:
+                log.error("ruleset_foreign", extra=named | {"deployment": ruleset.deployment})
 
     # ------------------------------------------------------------ following
 
@@ -182,3 +204,10 @@ class Rulesets:
             yield from self._notes.follow(project, wait_seconds=POLL_SECONDS)
         while not self._closed.wait(POLL_SECONDS):
             yield None
+
+
+def _replaces(new: Served, held: Served) -> bool:
+    """A higher version of the same deployment; SQL's word also over a copy that is not ours."""
+    if new.ruleset.deployment != held.ruleset.deployment:
+        return held.copied and not new.copied
+    return new.version > held.version or (new.version == held.version and not new.copied)

@@ -8,14 +8,18 @@ from typing import Any
 from controller.errors import NotFound
 from controller.experiments.plans import CHAMPION
 from controller.flow.act import champion_changed, judgement_of, slot_of
+from controller.flow.edit import allocation_document
 from controller.flow.outlook import Next, allowed_actions, approval_document, deadlines, outlook
+from controller.flow.pin_health import events_lost, pin_health
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.rollouts import Decision
 from controller.flow.ports.work import Work
-from controller.flow.sentence import sentence
+from controller.flow.sentence import sentence, why_ended
+from controller.flow.traffic_rules import Reach, reach_of
+from controller.rollout.edits import retired_share
 from controller.rollout.gates import earliest_next
 from controller.rollout.judgement import Judgement, Result
-from controller.rollout.record import Rollout
+from controller.rollout.record import Allocation, Rollout
 from controller.rollout.shares import shares_of
 from controller.rollout.states import State, Verdict
 
@@ -83,7 +87,8 @@ def _spec(rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
             {"arm": name, **model.document(), "identity": model.identity}
             for name, model in zip(names, models, strict=True)
         ],
-        "weights": dict(plan.weights) if plan else None,
+        "weights": dict(plan.weights) if plan else rollout.draft.weights,
+        "eligible": plan.eligible if plan else rollout.draft.eligible or slot.slot.eligible,
         "horizon": plan.horizon if plan else None,
         "oec": slot.slot.oec.document() if slot.slot.oec else None,
         "guardrails": [guardrail.document() for guardrail in slot.slot.guardrails],
@@ -95,18 +100,34 @@ def _status(work: Work, rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
     current = next((one for one in allocations if one.number == rollout.allocation), None)
     killed = slot.kill is not None
     shares = shares_of(rollout, current, killed=killed)
+    reach = Reach() if rollout.state.terminal else reach_of(work, rollout.project, slot.slot)
     judgement = judgement_of(rollout)
+    retired = 0.0 if current is None else retired_share(current)
     proposal = work.approvals.open_for(rollout.project, rollout.id)
     ahead = outlook(work, rollout, proposal)
     evidence = _evidence(work, rollout)
     metrics = {metric["key"]: metric for metric in evidence.get("metrics", [])}
+    lost = events_lost(work, rollout)
     newest = work.decisions.last(rollout.project, rollout.id)
     return {
         "observed_generation": rollout.generation,
         "state": rollout.state.value,
-        "sentence": sentence(rollout, shares, ahead, metrics, killed=killed),
+        "sentence": sentence(
+            rollout,
+            shares,
+            ahead,
+            metrics,
+            killed=killed,
+            reach=reach,
+            dropped=_dropped(rollout, current),
+            retired=retired,
+        ),
         "enrolled": shares.enrolled,
         "challenger_share": shares.challenger,
+        "reach": reach.document(),
+        "challenger_traffic": shares.challenger * reach.share,
+        "allocation": None if current is None else allocation_document(current),
+        "dropped": _dropped(rollout, current),
         "killed": killed,
         "unreviewed": _unreviewed(rollout),
         "entered_at": rollout.entered_at.isoformat(),
@@ -114,9 +135,14 @@ def _status(work: Work, rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
         "paused": [reason.value for reason in rollout.paused],
         "autonomy": _autonomy(rollout),
         "verdict": _verdict(rollout, judgement),
-        "conditions": _conditions(rollout, judgement, ahead, killed=killed),
+        "conditions": [
+            *_conditions(rollout, judgement, ahead, killed=killed),
+            _complete(lost),
+        ],
         "metrics": list(metrics.values()),
         "integrity": _integrity(evidence),
+        "pins": pin_health(work, rollout),
+        "events_lost": lost,
         "drift": [],
         "segments": {"worst": [], "hidden_for_small_n": 0},
         "approvals": _approvals(work, rollout),
@@ -126,6 +152,21 @@ def _status(work: Work, rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
         "last_decision": _last(newest) if newest else None,
         "allowed_actions": allowed_actions(work, rollout, proposal),
     }
+
+
+def _dropped(rollout: Rollout, current: Allocation | None) -> list[dict[str, str]]:
+    """Challengers that were given up while the others went on, in words."""
+    if rollout.plan is None or current is None:
+        return []
+    return [
+        {
+            "arm": arm,
+            "label": rollout.plan.arms[arm].label,
+            "reason": reason,
+            "why": why_ended(reason),
+        }
+        for arm, reason in current.dropped.items()
+    ]
 
 
 def _evidence(work: Work, rollout: Rollout) -> Mapping[str, Any]:
@@ -213,6 +254,12 @@ def _conditions(
         ]
         + unmeasured
     )
+
+
+def _complete(lost: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether every event that SDKs were given has reached the service."""
+    holds, reason = (False, "events_lost") if lost["during"] else (True, "none_reported")
+    return {"type": "EventsComplete", "status": str(holds), "reason": reason}
 
 
 def _all_pass(judgement: Judgement | None, prefix: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.errors import InvalidInput
+from controller.errors import InvalidInput, PlanInfeasible
 from controller.experiments.metrics import Metric, MetricType, Observed
 from controller.experiments.plans import CHAMPION, Plan, challenger_names
 from controller.experiments.policies import Policy
@@ -12,6 +12,7 @@ from controller.experiments.slots import Slot
 from controller.flow.act import slot_of, transition
 from controller.flow.actors import Actor
 from controller.flow.create import check_free, check_models, usable_policy
+from controller.flow.feasible import infeasible
 from controller.flow.horizon import horizon
 from controller.flow.ports.work import Work
 from controller.flow.proposals import check_quorum
@@ -19,7 +20,9 @@ from controller.rollout.record import Rollout
 from controller.rollout.states import State
 
 
-def submit(work: Work, rollout: Rollout, *, actor: Actor) -> Rollout:
+def submit(
+    work: Work, rollout: Rollout, *, actor: Actor, accept_infeasible: bool = False
+) -> Rollout:
     """Freeze the plan and move Draft to Validating, inside the caller's transaction.
 
     Everything that could be checked at creation is checked again: definitions may have changed.
@@ -28,6 +31,8 @@ def submit(work: Work, rollout: Rollout, *, actor: Actor) -> Rollout:
     ------
     BaselineUnknown
         If the policy states no horizon and the smallest effect cannot be turned into one.
+    PlanInfeasible
+        If the plan is known to be unable to decide, unless that is accepted: the log then says so.
     Conflict, InvalidInput, NotFound, PolicyNotAllowed, QuorumImpossible
         As for `create_rollout`.
     """
@@ -38,8 +43,20 @@ def submit(work: Work, rollout: Rollout, *, actor: Actor) -> Rollout:
     policy = usable_policy(work, rollout.project, slot, rollout.draft.policy)
     check_quorum(work, rollout.project, policy, rollout.draft)
     plan = freeze(work, rollout, slot, policy)
+    advice = infeasible(work, plan)
+    if advice and not accept_infeasible:
+        raise PlanInfeasible(
+            f"This plan cannot be relied on to decide: {' '.join(advice)} To submit it all the "
+            "same, say accept_infeasible.",
+            advice=advice,
+        )
     return transition(
-        work, replace(rollout, plan=plan), State.VALIDATING, actor=actor, reason="submitted"
+        work,
+        replace(rollout, plan=plan),
+        State.VALIDATING,
+        actor=actor,
+        reason="submitted",
+        details={"accepted_infeasible": advice} if advice else None,
     )
 
 
@@ -50,7 +67,7 @@ def freeze(work: Work, rollout: Rollout, slot: Slot, policy: Policy) -> Plan:
     _check_selected(slot, policy, metrics)
     models = rollout.draft.challengers
     names = challenger_names(len(models))
-    weights = dict.fromkeys((CHAMPION, *names), 1.0 / (len(models) + 1))
+    weights = rollout.draft.weights or dict.fromkeys((CHAMPION, *names), 1.0 / (len(models) + 1))
     units = horizon(
         work,
         rollout.project,
@@ -72,6 +89,7 @@ def freeze(work: Work, rollout: Rollout, slot: Slot, policy: Policy) -> Plan:
             guardrail.metric: policy.guardrail_rules(guardrail.metric).horizon or units
             for guardrail in slot.guardrails
         },
+        eligible=slot.eligible if rollout.draft.eligible is None else rollout.draft.eligible,
     )
 
 

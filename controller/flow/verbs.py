@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from controller.errors import (
     GuardFailed,
@@ -18,12 +18,13 @@ from controller.experiments.plans import CHAMPION
 from controller.flow.act import judgement_of, transition
 from controller.flow.actors import Actor, Role, Scope
 from controller.flow.create import check_free, check_models, new_draft, usable_policy
+from controller.flow.edit import edit
 from controller.flow.holding import hold, release
 from controller.flow.ports.work import Store, Work
 from controller.flow.proposals import check_quorum, has_quorum, open_proposal
 from controller.flow.submit import submit
 from controller.rollout.machine import Move, legal_verbs
-from controller.rollout.record import Draft, Rollout
+from controller.rollout.record import Rollout
 from controller.rollout.states import Pause, State, Verb
 
 _ATTEMPTS = 20
@@ -41,6 +42,8 @@ def act(
     actor: Actor,
     if_match: int | None = None,
     note: str = "",
+    edits: Mapping[str, Any] | None = None,
+    accept_infeasible: bool = False,
     dry_run: bool = False,
 ) -> Rollout:
     """Carry out one verb.
@@ -55,6 +58,10 @@ def act(
         The generation that was read; required on verbs that can raise exposure.
     note : str
         Free text for the log.
+    edits : mapping, optional
+        What `edit` changes: `weights`, `eligible` (see `flow/edit.py`).
+    accept_infeasible : bool
+        `submit` goes on with a plan that cannot be relied on to decide, and says so in the log.
     dry_run : bool
         Evaluate everything and change nothing.
 
@@ -74,7 +81,14 @@ def act(
     verb = Verb(verb)
     _check_role(verb, actor)
     wanted = _Wanted(
-        project=project, rollout=rollout_id, verb=verb, actor=actor, if_match=if_match, note=note
+        project=project,
+        rollout=rollout_id,
+        verb=verb,
+        actor=actor,
+        if_match=if_match,
+        note=note,
+        edits=edits or {},
+        accept_infeasible=accept_infeasible,
     )
     for _ in range(_ATTEMPTS):
         try:
@@ -95,6 +109,8 @@ class _Wanted:
     actor: Actor
     if_match: int | None
     note: str
+    edits: Mapping[str, Any]
+    accept_infeasible: bool
 
 
 class _Rehearsed(Exception):
@@ -111,10 +127,18 @@ def _once(store: Store, wanted: _Wanted, *, dry_run: bool) -> Rollout:
             work.take_turn(wanted.project)
             rollout = _read(work, wanted.project, wanted.rollout)
             _check_version(rollout, wanted.verb, wanted.if_match)
-            after = _HANDLERS[wanted.verb](work, rollout, wanted.actor, wanted.note)
+            after = _carry_out(work, rollout, wanted)
             return _rehearse(after) if dry_run else after
     except _Rehearsed as rehearsed:
         return rehearsed.rollout
+
+
+def _carry_out(work: Work, rollout: Rollout, wanted: _Wanted) -> Rollout:
+    if wanted.verb is Verb.EDIT:
+        return edit(work, rollout, wanted.edits, actor=wanted.actor, note=wanted.note)
+    if wanted.verb is Verb.SUBMIT:
+        return submit(work, rollout, actor=wanted.actor, accept_infeasible=wanted.accept_infeasible)
+    return _HANDLERS[wanted.verb](work, rollout, wanted.actor, wanted.note)
 
 
 def _rehearse(after: Rollout) -> NoReturn:
@@ -164,10 +188,6 @@ def _check_version(rollout: Rollout, verb: Verb, if_match: int | None) -> None:
 
 
 # ---------------------------------------------------------------- raising
-
-
-def _submit(work: Work, rollout: Rollout, actor: Actor, _note: str) -> Rollout:
-    return submit(work, rollout, actor=actor)
 
 
 def _start(work: Work, rollout: Rollout, actor: Actor, note: str) -> Rollout:
@@ -224,13 +244,8 @@ def _retry(work: Work, rollout: Rollout, actor: Actor, _note: str) -> Rollout:
         raise NotFound(f"There is no slot {rollout.slot!r} in project {rollout.project!r}.")
     check_models(stored.slot, rollout.draft.challengers)
     policy = usable_policy(work, rollout.project, stored.slot, rollout.draft.policy)
-    draft = Draft(
-        challengers=rollout.draft.challengers,
-        policy=rollout.draft.policy,
-        owner=rollout.draft.owner,
-        requested_by=actor.name if actor.is_person else rollout.draft.requested_by,
-        hypothesis=rollout.draft.hypothesis,
-    )
+    asks = actor.name if actor.is_person else rollout.draft.requested_by
+    draft = replace(rollout.draft, requested_by=asks)
     check_quorum(work, rollout.project, policy, draft)
     return new_draft(work, rollout.project, rollout.slot, draft, actor=actor, retry_of=rollout)
 
@@ -279,7 +294,6 @@ def _said(note: str) -> dict[str, str]:
 
 
 _HANDLERS: dict[Verb, Callable[[Work, Rollout, Actor, str], Rollout]] = {
-    Verb.SUBMIT: _submit,
     Verb.START: _start,
     Verb.ADVANCE: _advance,
     Verb.PROMOTE: _promote,

@@ -20,7 +20,7 @@ from controller.storage.sql.base import Base, InboxBase
 from controller.storage.sql.database import Database
 from controller.storage.sql.schema import all_tables
 from tests import worlds
-from tests.traffic import Event, World
+from tests.traffic import EVEN, Event, World
 
 METRICS: list[Metric] = [
     worlds.metric("spend", type=MetricType.MEAN, window_seconds=30.0, lookback_seconds=3600.0),
@@ -57,6 +57,7 @@ class Story:
     exposures: tuple[tuple[int, int, int, bool], ...]  # unit, second, epoch, other arm
     outcomes: tuple[tuple[int, int, str, float | None], ...]  # unit, second, name, value
     corrections: tuple[tuple[int, int, float], ...]  # index of outcome, second, value
+    edit: tuple[int, int, int] | None  # retired buckets from, to; the second of the edit
     seed: int
 
 
@@ -87,6 +88,12 @@ STORIES = st.builds(
         st.tuples(st.integers(0, 30), st.integers(-100, 200), st.sampled_from([0.0, 7.5, 1e-3])),
         max_size=6,
     ).map(tuple),
+    edit=st.one_of(
+        st.none(),
+        st.tuples(
+            st.sampled_from([0, 2500, 4000]), st.sampled_from([4999, 7000]), st.integers(0, 150)
+        ),
+    ),
     seed=st.integers(0, 2**32 - 1),
 )
 
@@ -127,7 +134,8 @@ def events_of(story: Story, world: World) -> list[Event]:
             arm = "challenger" if arm == "champion" else "champion"
         ruleset = world.epochs[epoch if unit in first_epoch else 1][1]
         at = START + timedelta(seconds=second)
-        events.append(world.exposure(unit, at, event_id=f"e{number}", arm=arm, ruleset=ruleset))
+        names = {"arm": arm, "ruleset": ruleset, "allocation": 1}
+        events.append(world.exposure(unit, at, event_id=f"e{number}", **names))
     for number, (place, second, name, value) in enumerate(story.outcomes):
         at = START + timedelta(seconds=second)
         fields: dict[str, Any] = {} if value is None else {"value": value}
@@ -143,6 +151,14 @@ def events_of(story: Story, world: World) -> list[Event]:
             world.outcome(unit, at, name, event_id=f"c{number}", value=value, corrects=replaced)
         )
     return events
+
+
+def edit(story: Story, world: World) -> None:
+    """Retire some buckets at a moment of the past; nothing has matured by then."""
+    if story.edit is not None:
+        start, end, second = story.edit
+        at = START + timedelta(seconds=second)
+        world.open_allocation(EVEN, enrolled=1.0, retired=((start, end),), opened_at=at)
 
 
 def _enrolled_at_first(world: World, unit: str) -> bool:
@@ -175,7 +191,9 @@ def concluded(seen: Statistics) -> dict[str, Any]:
 def test_the_sums_are_those_of_the_ledger_at_every_moment(story: Story) -> None:
     random = Random(story.seed)
     with new_world() as world:
-        for batch in batches(events_of(story, world), random):
+        arriving = batches(events_of(story, world), random)
+        edit(story, world)
+        for batch in arriving:
             world.send(batch, batch_id=f"b{random.random()}")
             if random.random() < 0.6:
                 world.drain(budget=random.choice([1, 10, 500]))
@@ -195,12 +213,19 @@ def test_no_result_depends_on_the_order_of_arrival(story: Story) -> None:
     for turn in range(2):
         random = Random(story.seed + turn)
         with new_world() as world:
-            for batch in batches(events_of(story, world), random):
+            arriving = batches(events_of(story, world), random)
+            known = random.randint(0, len(arriving))
+            for number, batch in enumerate(arriving):
+                if number == known:
+                    edit(story, world)
                 world.send(batch, batch_id=f"b{random.random()}")
                 if random.random() < 0.5:
                     world.drain()
+            if known == len(arriving):
+                edit(story, world)
             world.drain()
             world.mature()
+            assert recount(world.ingest, "default", "r1") == []
             seen = concluded(world.snapshot())
             results.append(seen)
     assert results[0] == results[1]
@@ -214,6 +239,7 @@ def test_an_outcome_that_comes_late_counts_as_if_it_had_come_in_time(story: Stor
         random = Random(story.seed)
         with new_world() as world:
             events = events_of(story, world)
+            edit(story, world)
             exposures = [event for event in events if event["type"] == "exposure"]
             outcomes = [event for event in events if event["type"] == "outcome"]
             for batch in batches(exposures, random):

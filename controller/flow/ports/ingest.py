@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from controller.aggregation.attribution import Happened
 from controller.aggregation.exposures import Target
 from controller.aggregation.recompute import Entered, Exposed
 from controller.aggregation.sums import Contribution, Sums
 from controller.errors import ControllerError
+
+if TYPE_CHECKING:
+    from controller.flow.ports.identities import Identities, Tallies
 
 Prepared = TypeVar("Prepared")
 
@@ -28,6 +31,7 @@ OPEN: Final = 0
 ENTERED: Final = 1
 MISSING: Final = 2
 LEFT: Final = 3
+RETIRED: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +214,15 @@ class Maturations(Protocol):
     def settle(
         self, target: Target, metric: str, rows: Iterable[tuple[Maturing, Contribution]]
     ) -> None:
-        """Store what each row contributes from now on; one without a value is missing."""
+        """Store in which epoch each row counts, and what it contributes (nothing: missing)."""
+        ...
+
+    def retire(self, target: Target, metric: str, rows: Iterable[Maturing]) -> None:
+        """Let rows leave that an edit has retired while their window was open, and count them."""
+        ...
+
+    def settled(self, target: Target) -> Iterable[Maturing]:
+        """Every row of one rollout that waits no longer, without what it contributed."""
         ...
 
     def entered(self, target: Target, metric: str, units: Sequence[str]) -> Sequence[Maturing]:
@@ -234,7 +246,7 @@ class Maturations(Protocol):
         ...
 
     def any_entered(self, target: Target, series: int, unit: str) -> bool:
-        """Whether any metric of the unit has entered: its first exposure is frozen then."""
+        """Whether any metric of the unit has entered or been retired: then it is frozen."""
         ...
 
     def cap(self, target: Target, metric: str) -> float | None:
@@ -387,6 +399,10 @@ class IngestWork(Protocol):
     def clock(self) -> Clock: ...
     @property
     def targets(self) -> Targets: ...
+    @property
+    def identities(self) -> Identities: ...
+    @property
+    def tallies(self) -> Tallies: ...
 
 
 class Indigestible(ControllerError):

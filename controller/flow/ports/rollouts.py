@@ -38,16 +38,18 @@ class Rollouts(Protocol):
         """
         ...
 
-    def save_look(self, rollout: Rollout, *, news: bool) -> Rollout:
+    def save_look(self, rollout: Rollout, *, news: bool, taken: bool = True) -> Rollout:
         """Write what the next look saw and concluded.
 
         Parameters
         ----------
         rollout : Rollout
-            With the new look's number, one above the stored one.
+            With the new look's number, one above the stored one; the same if none was taken.
         news : bool
             Whether the verdict or its reason changed: only then does the generation rise, because
             only then did what people decide on change.
+        taken : bool
+            False where nothing new was seen and the last look was only affirmed.
 
         Raises
         ------
@@ -80,6 +82,10 @@ class Rulesets(Protocol):
 
     def newest(self, project: str) -> PublishedRuleset | None: ...
     def newest_version(self, project: str) -> int: ...
+    def projects(self) -> Sequence[str]:
+        """Every project that has published one."""
+        ...
+
     def add(self, ruleset: PublishedRuleset) -> None: ...
 
 

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from controller.flow.ports.control import Audit, Deployments, Leases, Outbox
 from controller.flow.ports.definitions import Definitions
+from controller.flow.ports.identities import Aliases, Exceptions, Processes, Tallies
 from controller.flow.ports.people import People, Replays
 from controller.flow.ports.rollouts import Approvals, Decisions, Evidence, Rollouts, Rulesets
 from controller.flow.ports.statistics import Measurements
+from controller.flow.ports.traffic import Traffic
 from controller.flow.ports.views import Views
 
 
@@ -27,6 +29,17 @@ class Work(Protocol):
 
         Called first by whatever moves a rollout or publishes a ruleset: a ruleset is built from
         everything that committed before it, and nobody deadlocks over rows locked in other orders.
+        """
+        ...
+
+    def stop_maturing(self, project: str) -> datetime:
+        """Let no unit enter a metric until this transaction ends.
+
+        Returns
+        -------
+        datetime
+            Database time from then on, not before the watermark: a window that closes later has
+            not been counted by anybody.
         """
         ...
 
@@ -56,6 +69,16 @@ class Work(Protocol):
     def replays(self) -> Replays: ...
     @property
     def deployments(self) -> Deployments: ...
+    @property
+    def traffic(self) -> Traffic: ...
+    @property
+    def aliases(self) -> Aliases: ...
+    @property
+    def exceptions(self) -> Exceptions: ...
+    @property
+    def tallies(self) -> Tallies: ...
+    @property
+    def processes(self) -> Processes: ...
     @property
     def views(self) -> Views: ...
 

@@ -115,6 +115,9 @@ class Numbers:
     def observed(self, project: str, slot: str, metric: Metric) -> Observed | None:
         return self._desk.baseline
 
+    def observed_days(self, project: str, slot: str) -> Sequence[int]:
+        return self._desk.observed_days
+
 
 def binary(n: int, share: float) -> Moments:
     ones = round(n * share)
@@ -197,6 +200,7 @@ class Desk:
         self.last_outcome: datetime | None = None
         self.silent: set[str] = set()
         self.baseline: Observed | None = None
+        self.observed_days: Sequence[int] = ()
         self.database = database or _blank()
         if database is None:
             weakref.finalize(self, _FREE.append, self.database)

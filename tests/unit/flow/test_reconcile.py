@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from controller.analysis.verification import verify_evidence
 from controller.errors import LeaseLost
 from controller.flow import reconcile
 from controller.flow.fencing import LEASE_SECONDS, take_lease
@@ -127,6 +126,19 @@ def test_clients_that_report_other_arms_hold_it_until_they_stop() -> None:
     desk.excluded = {"arm_mismatch": 30}
     desk.ticks(2)
     assert desk.get(rollout).paused == (Pause.ARM_MISMATCH,)
+    desk.see("on-time", epoch=1, champion=(6000, 0.50), challenger=(6000, 0.50))
+    desk.ticks(2)
+    assert desk.get(rollout).paused == ()
+
+
+def test_units_that_met_two_arms_hold_it_until_they_are_few_again() -> None:
+    desk = Desk()
+    rollout = desk.started()
+    desk.see("on-time", epoch=1, **EVEN)
+    desk.see("complaints", epoch=1, **QUIET)
+    desk.excluded = {"double_exposure": 11}
+    desk.ticks(2)
+    assert desk.get(rollout).paused == (Pause.DOUBLE_EXPOSURE,)
     desk.see("on-time", epoch=1, champion=(6000, 0.50), challenger=(6000, 0.50))
     desk.ticks(2)
     assert desk.get(rollout).paused == ()
@@ -355,20 +367,3 @@ def test_the_next_pass_is_due_at_the_next_look_or_deadline() -> None:
     desk.tick()
     desk.later(seconds=58)
     assert reconcile.next_due(desk.store) == desk.now + timedelta(seconds=2)
-
-
-def test_looks_are_stored_and_follow_from_their_evidence() -> None:
-    desk = Desk()
-    rollout = desk.started()
-    desk.see("on-time", epoch=1, **EVEN)
-    desk.see("complaints", epoch=1, **QUIET)
-    desk.ticks(3)
-    with desk.store.reading() as work:
-        looks = work.evidence.looks(PROJECT, rollout.id)
-        assert [look.number for look in looks] == [1, 2, 3]
-        for look in looks:
-            evidence = work.evidence.get(PROJECT, look.evidence_sha256)
-            assert evidence is not None
-            plan = work.evidence.get(PROJECT, evidence["plan_sha256"])
-            assert plan is not None
-            assert verify_evidence(evidence, plan).intact

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,11 +22,11 @@ from controller.storage.redis.notes import RulesetCopy
 from controller.storage.sql.base import Base
 from controller.storage.sql.database import Database
 from controller.storage.sql.schema import all_tables  # noqa: F401 - fills the metadata
-from controller.storage.sql.unit_of_work import SqlStore
+from controller.storage.sql.unit_of_work import SqlStore, SqlWork
 
 
-def body(version: int) -> bytes:
-    return Ruleset(project="p", deployment="d", version=version, slots={}).encode()
+def body(version: int, deployment: str = "d") -> bytes:
+    return Ruleset(project="p", deployment=deployment, version=version, slots={}).encode()
 
 
 @dataclass
@@ -67,13 +70,17 @@ class World:
         with SqlStore(self.database).writing() as work:
             work.rulesets.add(row)
 
-    def copy(self, version: int) -> RulesetCopy:
-        raw = body(version)
+    def copy(self, version: int, deployment: str = "d") -> RulesetCopy:
+        raw = body(version, deployment)
         return RulesetCopy(version=version, etag=sha256(raw).hexdigest(), body=raw)
 
     def break_sql(self) -> None:
         with self.database.begin() as connection:
             connection.exec_driver_sql("alter table rulesets rename to gone")
+
+    def mend_sql(self) -> None:
+        with self.database.begin() as connection:
+            connection.exec_driver_sql("alter table gone rename to rulesets")
 
     def held(self) -> int:
         self.now += 2
@@ -159,3 +166,63 @@ def test_a_broken_store_is_not_asked_again_within_a_second(world: World) -> None
     for _ in range(50):
         world.rulesets.fresh("p")
     assert len(world.copies.asked) == asked
+
+
+def test_a_copy_of_another_deployment_is_refused(world: World) -> None:
+    world.publish(10)
+    assert world.held() == 10
+    world.break_sql()
+    world.copies.copy = world.copy(99, "somebody-elses")
+    assert world.held() == 10
+
+
+def test_sql_has_the_last_word_over_a_copy_this_process_started_on(world: World) -> None:
+    world.publish(10)
+    world.break_sql()
+    world.copies.copy = world.copy(99, "somebody-elses")
+    assert world.held() == 99
+    world.mend_sql()
+    assert world.held() == 10
+    world.publish(11)
+    assert world.held() == 11
+
+
+def test_a_newer_copy_of_this_deployment_outlasts_an_older_sql(world: World) -> None:
+    world.publish(10)
+    world.break_sql()
+    world.copies.copy = world.copy(12)
+    assert world.held() == 12
+    world.mend_sql()
+    assert world.held() == 12
+    world.publish(13)
+    assert world.held() == 13
+
+
+def test_a_crowd_shares_the_question_that_began_after_it_came(world: World) -> None:
+    world.publish(10)
+    assert world.held() == 10
+    asked: list[float] = []
+    is_asking, may_answer = threading.Event(), threading.Event()
+
+    class Slow(SqlStore):
+        @contextmanager
+        def reading(self) -> Iterator[SqlWork]:
+            asked.append(0)
+            is_asking.set()
+            may_answer.wait(10)
+            with super().reading() as work:
+                yield work
+
+    world.rulesets._store = Slow(world.database)
+    crowd = [threading.Thread(target=world.rulesets.fresh, args=("p",)) for _ in range(12)]
+    crowd[0].start()
+    assert is_asking.wait(10)
+    for thread in crowd[1:]:
+        thread.start()
+    world.publish(11)
+    time.sleep(0.5)  # they come while the first asks
+    may_answer.set()
+    for thread in crowd:
+        thread.join()
+    assert 2 <= len(asked) <= 6, "one of those who came later asks for all of them"
+    assert world.rulesets._held["p"].version == 11

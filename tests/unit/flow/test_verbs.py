@@ -68,7 +68,9 @@ def test_a_look_without_news_does_not_make_a_reader_stale(desk: Desk) -> None:
     desk.see("complaints", epoch=1, champion=(100, 0.02), challenger=(100, 0.02))
     desk.ticks(2)
     before = desk.get(rollout)
-    desk.ticks(5)
+    for n in range(101, 106):
+        desk.see("on-time", epoch=1, champion=(n, 0.5), challenger=(n, 0.5))
+        desk.ticks(1)
     after = desk.get(rollout)
     assert after.look_number == before.look_number + 5
     assert after.generation == before.generation
