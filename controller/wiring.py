@@ -112,6 +112,26 @@ def migrate(settings: Settings) -> None:
         opened.dispose()
 
 
+def follow_restore(settings: Settings) -> None:
+    """Bring restored files up to date and publish every project's ruleset anew.
+
+    SDKs have seen versions newer than the backup and refuse what is older: only a higher one makes
+    them follow the restored state.
+    """
+    from controller.flow.publish import publish
+    from controller.storage.sql.unit_of_work import SqlStore
+
+    migrate(settings)
+    opened = database(settings)
+    try:
+        with SqlStore(opened).writing() as work:
+            for project in work.rulesets.projects():
+                work.take_turn(project)
+                publish(work, project)
+    finally:
+        opened.dispose()
+
+
 def prepare(settings: Settings) -> Credentials:
     """Everything `controller up` needs before its children start."""
     from controller.flow.bootstrap import first_credentials
@@ -167,7 +187,7 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
     from controller.storage.sql.inbox import SqlInbox
     from controller.storage.sql.ingest import SqlIngest
     from controller.storage.sql.unit_of_work import SqlStore
-    from controller.traffic.published_ruleset import PublishedRulesetTraffic
+    from controller.traffic.published_ruleset import PublishedRulesetTraffic, at_once
 
     opened = Database(settings.effective_database_url)
     client = (
@@ -177,13 +197,15 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
             settings.redis_url, connect_seconds=patience_seconds, answer_seconds=patience_seconds
         )
     )
-    store, notes = SqlStore(opened), RedisNotes(client)
+    notes = RedisNotes(client)
 
     def announce(newest: PublishedRuleset) -> None:
         notes.publish(
             newest.project,
             RulesetCopy(version=newest.version, etag=newest.sha256, body=newest.body),
         )
+
+    store = SqlStore(opened, at_once(announce))
 
     return Parts(
         store=store,

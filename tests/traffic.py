@@ -15,6 +15,7 @@ from controller.assignment.runs import arm_shares, build_runs
 from controller.events.times import format_time
 from controller.experiments.metrics import Metric
 from controller.experiments.plans import Plan
+from controller.experiments.slots import Hash
 from controller.flow.aggregate import Drained, drain
 from controller.flow.mature import Matured, mature
 from controller.flow.ports_pins import Pins
@@ -69,6 +70,7 @@ class World:
         enrolled: float = 1.0,
         weights: Mapping[str, float] = EVEN,
         analysed: bool = True,
+        split_by: Hash = Hash.SHA256,
     ) -> None:
         self.database = database
         self.project, self.rollout_id = project, rollout
@@ -78,7 +80,7 @@ class World:
         self.plan = replace(
             plan,
             project=project,
-            slot=replace(plan.slot, key=slot),
+            slot=replace(plan.slot, key=slot, hash=split_by),
             metrics={metric.key: metric for metric in metrics},
         )
         self._target: Target | None = None
@@ -124,6 +126,7 @@ class World:
         enrolled: float,
         analysed: bool = True,
         retired: tuple[tuple[int, int], ...] = (),
+        opened_at: datetime | None = None,
     ) -> None:
         runs = build_runs(weights)
         allocation = Allocation(
@@ -132,7 +135,7 @@ class World:
             runs=runs,
             retired=retired,
             analysed=analysed,
-            opened_at=datetime.now(UTC),
+            opened_at=opened_at or datetime.now(UTC),
         )
         self.allocations.append(allocation)
         with self.database.begin() as connection:
@@ -198,7 +201,8 @@ class World:
         while len(found) < count:
             unit = f"{prefix}{number}"
             number += 1
-            inside = bucket(hash_unit(SALT, target.unit_type, unit)[0], PPM) < ppm
+            hi, _ = hash_unit(SALT, target.unit_type, unit, algo=self.plan.slot.hash.algo)
+            inside = bucket(hi, PPM) < ppm
             mine = target.bucket_arm(unit, self.allocations[-1].number)
             if inside and mine is not None and arm in {None, mine}:
                 found.append(unit)

@@ -1,9 +1,8 @@
-"""One suite over the in-memory pins and those in a real Valkey, alone and as a cluster."""
+"""One suite over the pins in memory, in Valkey and in Redis 7, alone and as a cluster."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -17,7 +16,7 @@ from controller.flow.ports_pins import PinKey, Pins
 from controller.storage.memory.pins import MemoryPins
 from controller.storage.redis.connection import connect
 from controller.storage.redis.pins import RedisPins
-from tests.storage.valkey import Valkey, free_port
+from tests.storage.valkey import PROGRAMS, Program, Valkey, cluster_of_three
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
 
 MINE = Pin(allocation=1, arm="challenger", bucket=4711)
@@ -29,40 +28,51 @@ def key(unit: str = "u-1", project: str = "default", unit_type: str = "customer"
     return PinKey(project=project, unit_type=unit_type, unit=unit)
 
 
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
+class Servers:
+    """The servers of this module, each started when it is first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._alone: dict[str, Valkey] = {}
+        self._clusters: dict[str, str] = {}
+
+    def alone(self, program: Program) -> Valkey:
+        if program not in self._alone:
+            self._alone[program] = self._stack.enter_context(Valkey(program=program))
+        return self._alone[program]
+
+    def cluster(self, program: Program) -> str:
+        if program not in self._clusters:
+            self._clusters[program] = self._stack.enter_context(cluster_of_three(program))
+        return self._clusters[program]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
+def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
-        nodes = [stack.enter_context(Valkey(port=free_port(), cluster=True)) for _ in range(3)]
-        borders = [0, 5461, 10_923, 16_384]
-        for number, node in enumerate(nodes):
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            node.ask("CLUSTER", "ADDSLOTSRANGE", borders[number], borders[number + 1] - 1)
-        for node in nodes[1:]:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-        deadline = time.monotonic() + 30
-        while not all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes):
-            assert time.monotonic() < deadline, "the cluster did not form"
-            time.sleep(0.05)
-        yield f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        yield Servers(stack)
 
 
-@pytest.fixture(params=["memory", "valkey", "cluster"])
-def pins(request: pytest.FixtureRequest) -> Iterator[Pins]:
+@pytest.fixture(params=PROGRAMS)
+def valkey(request: pytest.FixtureRequest, servers: Servers) -> Valkey:
+    return servers.alone(request.param)
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "valkey",
+        "valkey-cluster",
+        pytest.param("redis", marks=pytest.mark.redis),
+        pytest.param("redis-cluster", marks=pytest.mark.redis),
+    ]
+)
+def pins(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Pins]:
     if request.param == "memory":
         yield MemoryPins()
         return
-    if request.param == "valkey":
-        server: Valkey = request.getfixturevalue("valkey")
-        server.ask("FLUSHALL")
-        url = server.url
-    else:
-        url = request.getfixturevalue("cluster")
+    program, _, cluster = request.param.partition("-")
+    url = servers.cluster(program) if cluster else servers.alone(program).url
     # A patient client: this suite is about meaning, `test_pins_faults` about time.
     client = connect(url, connect_seconds=5, answer_seconds=5)
     client.flushall()
@@ -92,6 +102,16 @@ def test_a_new_allocation_starts_without_pins(pins: Pins) -> None:
     assert pins.read([key()], "r-1", 1) == [MINE]
 
 
+def test_an_earlier_allocations_pin_is_found_where_there_is_no_newer_one(pins: Pins) -> None:
+    third = Pin(allocation=3, arm="champion", bucket=4711)
+    pins.claim(key(), "r-1", MINE, ttl_seconds=HOUR)
+    pins.claim(key("u-2"), "r-1", MINE, ttl_seconds=HOUR)
+    pins.claim(key("u-2"), "r-1", third, ttl_seconds=HOUR)
+    units = [key(), key("u-2"), key("stranger")]
+    assert pins.read(units, "r-1", 3, earlier=(2, 1)) == [MINE, third, None]
+    assert pins.read(units, "r-1", 4, earlier=(2,)) == [None, None, None]
+
+
 def test_many_units_in_one_call_keep_their_order(pins: Pins) -> None:
     units = [key(f"u-{number}") for number in range(300)]
     pins.claim(units[7], "r-1", THEIRS, ttl_seconds=HOUR)
@@ -103,6 +123,15 @@ def test_many_units_in_one_call_keep_their_order(pins: Pins) -> None:
     assert pins.read([*units, key("stranger")], "r-1", 1) == [*expected, None]
     assert pins.read([], "r-1", 1) == []
     assert pins.claim_many([], "r-1", ttl_seconds=HOUR) == []
+
+
+def test_the_pin_of_an_exception_wins_whoever_was_first(pins: Pins) -> None:
+    units = [key(f"u-{number}") for number in range(300)]
+    pins.claim_many([(unit, MINE) for unit in units[:150]], "r-1", ttl_seconds=HOUR)
+    pins.impose([(unit, THEIRS) for unit in units], "r-1", ttl_seconds=HOUR)
+    assert pins.read(units, "r-1", 1) == [THEIRS] * 300
+    assert pins.claim(units[0], "r-1", MINE, ttl_seconds=HOUR) == THEIRS
+    pins.impose([], "r-1", ttl_seconds=HOUR)
 
 
 def test_erasure_forgets_every_pin_of_a_unit(pins: Pins) -> None:

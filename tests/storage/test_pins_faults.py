@@ -1,4 +1,4 @@
-"""Whatever happens to Valkey, an answer is the pure function's, soon, and nothing is forgotten."""
+"""Whatever happens to the store: the pure function's answer, soon, and nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from controller.flow.ports_pins import PinKey
 from controller.storage.redis.breaker import Breaker
 from controller.storage.redis.connection import connect
 from controller.storage.redis.pins import MOST_WAITING, RedisPins
-from tests.storage.valkey import Valkey
+from tests.storage.valkey import PROGRAMS, Valkey
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
 
 RULES = ruleset(slot(rollout(enrolled_ppm=PPM)))
@@ -28,9 +28,9 @@ UNITS = [f"u-{number}" for number in range(200)]
 BOUND_SECONDS = 0.050
 
 
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
+@pytest.fixture(params=PROGRAMS)
+def valkey(request: pytest.FixtureRequest) -> Iterator[Valkey]:
+    with Valkey(program=request.param) as server:
         yield server
 
 

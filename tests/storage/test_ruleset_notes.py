@@ -1,4 +1,4 @@
-"""The ruleset's copy and its notes, in a real Valkey and in a cluster of one."""
+"""The ruleset's copy and its notes, in a real Valkey and a real Redis 7."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from controller.storage.redis.notes import (
     decode_note,
     follow_all,
 )
-from tests.storage.valkey import Valkey
+from tests.storage.valkey import PROGRAMS, Valkey
 
 
 def copy(version: int) -> RulesetCopy:
     return RulesetCopy(version=version, etag=f"{version:064x}", body=b'{"version":%d}' % version)
 
 
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
+@pytest.fixture(scope="module", params=PROGRAMS)
+def valkey(request: pytest.FixtureRequest) -> Iterator[Valkey]:
+    with Valkey(program=request.param) as server:
         yield server
 
 
@@ -69,6 +69,18 @@ def test_a_follower_hears_of_each_newer_ruleset(notes: RedisNotes) -> None:
     notes.publish("other", copy(9))
     heard = [note for note in (next(following), next(following), next(following)) if note]
     assert heard == [Note(project="default", version=5, etag=copy(5).etag)]
+    following.close()  # type: ignore[attr-defined]
+
+
+def test_the_note_of_a_stored_version_is_repeated_for_whoever_died_before_sending_it(
+    notes: RedisNotes,
+) -> None:
+    following = notes.follow("default", wait_seconds=0.5)
+    assert next(following) is None
+    for _ in range(2):
+        notes.publish("default", copy(5))
+    heard = [next(following), next(following)]
+    assert heard == [Note(project="default", version=5, etag=copy(5).etag)] * 2
     following.close()  # type: ignore[attr-defined]
 
 

@@ -20,11 +20,18 @@ class MemoryPins:
         self._reads = 0
         self._claims = 0
 
-    def read(self, keys: Sequence[PinKey], rollout: str, allocation: int) -> list[Pin | None]:
+    def read(
+        self,
+        keys: Sequence[PinKey],
+        rollout: str,
+        allocation: int,
+        *,
+        earlier: Sequence[int] = (),
+    ) -> list[Pin | None]:
         """See `Pins.read`."""
         with self._lock:
             self._reads += len(keys)
-            return [self._living(key).get((rollout, allocation)) for key in keys]
+            return [self._first(key, rollout, (allocation, *earlier)) for key in keys]
 
     def claim(self, key: PinKey, rollout: str, pin: Pin, *, ttl_seconds: int) -> Pin:
         """See `Pins.claim`."""
@@ -42,6 +49,17 @@ class MemoryPins:
         """See `Pins.claim_many`."""
         return [self.claim(key, rollout, pin, ttl_seconds=ttl_seconds) for key, pin in claims]
 
+    def impose(
+        self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
+    ) -> None:
+        """See `Pins.impose`."""
+        with self._lock:
+            for key, pin in wanted:
+                pins = self._living(key)
+                pins[rollout, pin.allocation] = pin
+                ends = self._clock() + ttl_seconds
+                self._units[key] = (max(ends, self._units.get(key, (ends, pins))[0]), pins)
+
     def forget(self, keys: Sequence[PinKey]) -> None:
         """See `Pins.forget`."""
         with self._lock:
@@ -56,6 +74,11 @@ class MemoryPins:
         """See `Pins.counts`."""
         with self._lock:
             return PinCounts(reads=self._reads, claims=self._claims)
+
+    def _first(self, key: PinKey, rollout: str, allocations: Sequence[int]) -> Pin | None:
+        pins = self._living(key)
+        found = (pins.get((rollout, allocation)) for allocation in allocations)
+        return next((pin for pin in found if pin is not None), None)
 
     def _living(self, key: PinKey) -> dict[tuple[str, int], Pin]:
         ends, pins = self._units.get(key, (0.0, {}))

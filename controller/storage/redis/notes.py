@@ -61,28 +61,30 @@ class RedisNotes:
     def publish(self, project: str, copy: RulesetCopy) -> bool:
         """Store the copy if it is newer and send its note; whether it was newer.
 
+        The note of the version that is already there is sent again: whoever stored it may have died
+        before its note was out. An older version sends none.
+
         Raises
         ------
         Unavailable
             If the store does not answer or refuses; SQL still carries the change.
         """
 
-        def set_if_newer(transaction: Any) -> bool:
-            have = transaction.hget(_key(project), "version")
-            if have is not None and int(have) >= copy.version:
-                return False
-            transaction.multi()
-            fields = {"version": copy.version, "etag": copy.etag, "body": copy.body}
-            transaction.hset(_key(project), mapping=fields)
-            return True
+        def set_if_newer(transaction: Any) -> int:
+            have = int(transaction.hget(_key(project), "version") or 0)
+            if have < copy.version:
+                transaction.multi()
+                fields = {"version": copy.version, "etag": copy.etag, "body": copy.body}
+                transaction.hset(_key(project), mapping=fields)
+            return have
 
         try:
             # WATCH, read, MULTI: no script, so the store's account needs no right to run any.
             transaction: Any = self._client.transaction
-            newer = transaction(set_if_newer, _key(project), value_from_callable=True)
-            if newer:
+            had = int(transaction(set_if_newer, _key(project), value_from_callable=True))
+            if had <= copy.version:
                 self._client.publish(channel(project), f"{copy.version} {copy.etag}")
-            return bool(newer)
+            return had < copy.version
         except (RedisError, OSError) as error:
             raise Unavailable(f"The ruleset's copy was not stored: {error}.") from error
 

@@ -59,14 +59,22 @@ class RedisPins:
         self._waiting: deque[_Waiting] = deque()
         self._counts = PinCounts()
 
-    def read(self, keys: Sequence[PinKey], rollout: str, allocation: int) -> list[Pin | None]:
+    def read(
+        self,
+        keys: Sequence[PinKey],
+        rollout: str,
+        allocation: int,
+        *,
+        earlier: Sequence[int] = (),
+    ) -> list[Pin | None]:
         """See `Pins.read`."""
-        field = _field(rollout, allocation)
-        answers = self._ask([("HGET", _key(key), field) for key in keys])
+        allocations = (allocation, *earlier)
+        fields = [_field(rollout, number) for number in allocations]
+        answers = self._ask([("HMGET", _key(key), *fields) for key in keys])
         self._count(reads=len(keys), skipped=0 if answers else len(keys))
         if answers is None:
             return [None] * len(keys)
-        return [_pin(answer, allocation) for answer in answers]
+        return [_first(answer, allocations) for answer in answers]
 
     def claim(self, key: PinKey, rollout: str, pin: Pin, *, ttl_seconds: int) -> Pin:
         """See `Pins.claim`."""
@@ -91,6 +99,20 @@ class RedisPins:
         self._keep_waiting(skipped)
         self._count(claims=len(claims), skipped=len(skipped))
         return holds
+
+    def impose(
+        self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
+    ) -> None:
+        """See `Pins.impose`."""
+        answers = self._ask(
+            [
+                command
+                for key, pin in wanted
+                for command in _writing("HSET", key, rollout, pin, ttl_seconds)
+            ]
+        )
+        if answers is None or any(isinstance(answer, RedisError) for answer in answers):
+            raise Unavailable("The pin store does not answer, so exceptions were not pinned.")
 
     def forget(self, keys: Sequence[PinKey]) -> None:
         """See `Pins.forget`."""
@@ -186,10 +208,17 @@ class RedisPins:
 
 
 def _claim(key: PinKey, rollout: str, pin: Pin, ttl_seconds: int) -> list[tuple[Any, ...]]:
-    """First writer wins, then who won; the unit's life is only ever lengthened."""
+    """First writer wins, then who won."""
+    return _writing("HSETNX", key, rollout, pin, ttl_seconds)
+
+
+def _writing(
+    command: str, key: PinKey, rollout: str, pin: Pin, ttl_seconds: int
+) -> list[tuple[Any, ...]]:
+    """Write a pin and read what holds; the unit's life is only ever lengthened."""
     name, field = _key(key), _field(rollout, pin.allocation)
     return [
-        ("HSETNX", name, field, f"{pin.bucket}.{pin.arm}"),
+        (command, name, field, f"{pin.bucket}.{pin.arm}"),
         ("HGET", name, field),
         ("EXPIRE", name, ttl_seconds, "NX"),
         ("EXPIRE", name, ttl_seconds, "GT"),
@@ -205,6 +234,13 @@ def _key(key: PinKey) -> str:
 
 def _field(rollout: str, allocation: int) -> str:
     return f"{rollout}.{allocation}"
+
+
+def _first(answer: object, allocations: Sequence[int]) -> Pin | None:
+    """The first pin among the stored values of several allocations."""
+    values = answer if isinstance(answer, list) else []
+    found = (_pin(value, number) for value, number in zip(values, allocations, strict=False))
+    return next((pin for pin in found if pin is not None), None)
 
 
 def _pin(answer: object, allocation: int) -> Pin | None:

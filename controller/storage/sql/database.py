@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from controller.errors import SetupFailed, Unavailable
+from controller.storage.sql.right_of_way import RightOfWay
 
 BUSY_TIMEOUT_MS = 5000
 
@@ -32,10 +33,13 @@ class Database:
         parsed = _parsed(self.url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.main = _engine(self.url)
+        self.right_of_way = RightOfWay(None)
         if not self.is_sqlite:
             self.inbox = self.main
         elif parsed.database and parsed.database != ":memory:":
-            self.inbox = _engine(f"sqlite:///{Path(parsed.database).with_name('inbox.db')}")
+            file = Path(parsed.database)
+            self.inbox = _engine(f"sqlite:///{file.with_name('inbox.db')}")
+            self.right_of_way = RightOfWay(file.with_name(f"{file.stem}.turn"))
         else:
             self.inbox = _engine("sqlite://")
 
@@ -112,6 +116,7 @@ def _engine(url: str) -> Engine:
         engine = create_engine(
             url,
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+            hide_parameters=True,  # an error that is logged names no unit
             **options,
         )
         event.listen(engine, "connect", _sqlite_pragmas)
@@ -123,6 +128,7 @@ def _engine(url: str) -> Engine:
             pool_size=8,
             max_overflow=8,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={
                 "connect_timeout": 5,
                 "options": "-c lock_timeout=5000 -c statement_timeout=60000",

@@ -19,16 +19,18 @@ from controller.storage.sql.accumulators import SqlAccumulators
 from controller.storage.sql.base import to_micros
 from controller.storage.sql.completeness import SqlClock
 from controller.storage.sql.database import Database, database_now
+from controller.storage.sql.identities import SqlIdentities
 from controller.storage.sql.ledger import SqlLedger
 from controller.storage.sql.maturation import SqlMaturations
 from controller.storage.sql.problems import SqlProblems
 from controller.storage.sql.queue import Queue
+from controller.storage.sql.tallies import SqlTallies
 from controller.storage.sql.targets import SqlTargets, TargetCache
 from controller.storage.sql.units import SqlUnits
 
 KEEP_BODIES_SECONDS: Final = 2 * 86_400.0
 Prepared = TypeVar("Prepared")
-_INGEST_LOCK = 0x696E6765
+INGEST_LOCK = 0x696E6765
 
 
 class SqlIngestWork:
@@ -86,6 +88,16 @@ class SqlIngestWork:
         """Rollouts and slots as events meet them."""
         return SqlTargets(self.connection, self._cache, self.now_us)
 
+    @cached_property
+    def identities(self) -> SqlIdentities:
+        """Which ids are one."""
+        return SqlIdentities(self.connection)
+
+    @cached_property
+    def tallies(self) -> SqlTallies:
+        """Numbers that only grow."""
+        return SqlTallies(self.connection)
+
 
 class SqlIngest:
     """Implements `flow.ports.ingest.IngestStore` over a `Database`."""
@@ -121,6 +133,7 @@ class SqlIngest:
                 queue = Queue(self.database, connection)
                 claimed, position = queue.claim(budget), queue.position
             prepared = prepare(claimed)
+            self.database.right_of_way.give()
             with ExitStack() as attempt:
                 connection = attempt.enter_context(self.database.begin())
                 if Queue(self.database, connection).position == position:
@@ -132,7 +145,7 @@ class SqlIngest:
     ) -> tuple[Connection, Sequence[Claimed], Prepared]:
         """PostgreSQL: rows that nobody else holds, locked while they are prepared."""
         connection = stack.enter_context(self.database.begin())
-        connection.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": _INGEST_LOCK})
+        connection.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": INGEST_LOCK})
         claimed = Queue(self.database, connection).claim(budget)
         return connection, claimed, prepare(claimed)
 
@@ -157,11 +170,10 @@ class SqlIngest:
     @contextmanager
     def maturing(self) -> Iterator[SqlIngestWork]:
         """A transaction that no aggregating one overlaps."""
+        self.database.right_of_way.give()
         with self.database.begin() as connection:
             if not self.database.is_sqlite:
-                connection.execute(
-                    text("select pg_advisory_xact_lock(:key)"), {"key": _INGEST_LOCK}
-                )
+                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": INGEST_LOCK})
             yield SqlIngestWork(connection, Queue(self.database, connection), self._cache)
 
 

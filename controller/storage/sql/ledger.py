@@ -12,6 +12,7 @@ from controller.aggregation.exposures import Target
 from controller.aggregation.recompute import Exposed
 from controller.flow.ports.ingest import EXPOSURE, OUTCOME, LedgerEntry
 from controller.storage.sql import bulk
+from controller.storage.sql.identities import same_unit
 from controller.storage.sql.schema.events import LedgerRow
 
 LEDGER: Table = LedgerRow.__table__  # type: ignore[assignment]
@@ -36,15 +37,20 @@ class SqlLedger:
     def outcomes(
         self, target: Target, units: Sequence[str], names: Sequence[str]
     ) -> Mapping[str, Sequence[Happened]]:
-        """Outcomes of these units that may count for the target's slot, by unit."""
-        return outcomes_of(
+        """Outcomes of these units that may count for the target's slot, by unit.
+
+        Outcomes of every id of a merged unit are the unit's.
+        """
+        bearers = same_unit(self._connection, target, units)
+        found = outcomes_of(
             self._connection,
             target.project,
             target.slot,
             unit_type=target.unit_type,
-            units=units,
+            units=[*units, *bearers],
             names=names,
         )
+        return _as_one(units, found, bearers) if bearers else found
 
     def mark_pinned(self, project: str, event_ids: Sequence[str]) -> None:
         """Remember that a pin explained the arm of these exposures."""
@@ -123,6 +129,19 @@ def outcomes_of(
         outcome = Happened(occurred_us, event_id, name, value, corrects)
         found.setdefault(unit, []).append(outcome)
     return found
+
+
+def _as_one(
+    units: Sequence[str],
+    found: Mapping[str, Sequence[Happened]],
+    bearers: Mapping[str, str],
+) -> dict[str, Sequence[Happened]]:
+    """The outcomes of each unit with those of every id that is one with it."""
+    together: dict[str, list[Happened]] = {}
+    for unit, outcomes in found.items():
+        together.setdefault(bearers.get(unit, unit), []).extend(outcomes)
+    mine = {unit: together.get(bearers.get(unit, unit)) for unit in units}
+    return {unit: outcomes for unit, outcomes in mine.items() if outcomes}
 
 
 def _project(entry: LedgerEntry) -> str:

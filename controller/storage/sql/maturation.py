@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ from sqlalchemy import Connection, Table, insert, select, text, update
 from controller.aggregation.exposures import Target
 from controller.aggregation.recompute import Entered
 from controller.aggregation.sums import Contribution
-from controller.flow.ports.ingest import ENTERED, LEFT, MISSING, OPEN, Maturing
+from controller.flow.ports.ingest import ENTERED, LEFT, MISSING, OPEN, RETIRED, Maturing
 from controller.storage.sql import bulk
-from controller.storage.sql.schema.events import CapRow, MaturationRow
+from controller.storage.sql.schema.events import CapRow, MaturationRow, RetirementRow
 
 MATURATIONS: Table = MaturationRow.__table__  # type: ignore[assignment]
+RETIREMENTS: Table = RetirementRow.__table__  # type: ignore[assignment]
 _C = MATURATIONS.c
-_READ = (
+MATURING = (
     _C.series,
     _C.unit,
     _C.epoch,
@@ -62,21 +64,43 @@ class SqlMaturations:
     def settle(
         self, target: Target, metric: str, rows: Iterable[tuple[Maturing, Contribution]]
     ) -> None:
-        """Store what each row contributes from now on."""
+        """Store in which epoch each row counts, and what it contributes from now on."""
         name = (target.project, target.rollout, metric)
-        changed = (_C.state, _C.value, _C.denominator, _C.covariate, _C.outcomes)
+        changed = (_C.epoch, _C.state, _C.value, _C.denominator, _C.covariate, _C.outcomes)
         bulk.update(
             self._connection,
             MATURATIONS,
             _KEY,
             changed,
-            [(*name, row.series, row.unit, *_stored(part)) for row, part in rows],
+            [(*name, row.series, row.unit, row.epoch, *_stored(part)) for row, part in rows],
+        )
+
+    def retire(self, target: Target, metric: str, rows: Iterable[Maturing]) -> None:
+        """Let rows leave that an edit has retired while their window was open, and count them."""
+        name, rows = (target.project, target.rollout, metric), list(rows)
+        bulk.update(
+            self._connection,
+            MATURATIONS,
+            _KEY,
+            (_C.state,),
+            [(*name, row.series, row.unit, RETIRED) for row in rows],
+        )
+        self.count_retired(target, Counter((metric, row.epoch, row.arm) for row in rows))
+
+    def count_retired(self, target: Target, changes: Mapping[tuple[str, int, str], int]) -> None:
+        """Add to the rows that edits have retired, by (metric, epoch, arm)."""
+        table = RETIREMENTS.c
+        bulk.add(
+            self._connection,
+            RETIREMENTS,
+            [table.project, table.rollout, table.metric, table.epoch, table.arm],
+            [(target.project, target.rollout, *key, n) for key, n in sorted(changes.items()) if n],
         )
 
     def entered(self, target: Target, metric: str, units: Sequence[str]) -> Sequence[Maturing]:
         """Rows of these units that have entered or are missing, locked."""
         rows = self._connection.execute(
-            select(*_READ)
+            select(*MATURING)
             .where(
                 *_metric(target, metric),
                 bulk.among(self._connection, _C.unit, units),
@@ -86,16 +110,25 @@ class SqlMaturations:
             .order_by(_C.series, _C.unit)
             .with_for_update()
         )
-        return [_read(row) for row in rows]
+        return [read_maturing(row) for row in rows]
 
     def leave(self, target: Target, series: int, unit: str) -> Mapping[str, Maturing]:
         """Mark every metric of a unit as left; what stood there, by metric."""
         where = (*_unit(target, series, unit), _C.metric.in_(sorted(target.metrics)))
         rows = self._connection.execute(
-            select(_C.metric, *_READ).where(*where).order_by(_C.metric).with_for_update()
+            select(_C.metric, *MATURING).where(*where).order_by(_C.metric).with_for_update()
         ).all()
         self._connection.execute(update(MATURATIONS).where(*where).values(state=LEFT))
-        return {row[0]: _read(row[1:]) for row in rows}
+        left = {row[0]: read_maturing(row[1:]) for row in rows}
+        self.count_retired(
+            target,
+            {
+                (metric, row.epoch, row.arm): -1
+                for metric, row in left.items()
+                if row.state == RETIRED
+            },
+        )
+        return left
 
     def all_entered(self, target: Target) -> Iterable[Entered]:
         """Every row that has entered, with a value or without."""
@@ -109,14 +142,24 @@ class SqlMaturations:
         for row in rows:
             yield Entered(*row)
 
+    def settled(self, target: Target) -> Iterable[Maturing]:
+        """Every row of one rollout that waits no longer, without what it contributed."""
+        rows = self._connection.execute(
+            select(*MATURING[:7]).where(
+                _C.project == target.project, _C.rollout == target.rollout, _C.state != OPEN
+            )
+        )
+        for row in rows:
+            yield Maturing(*row)
+
     def any_entered(self, target: Target, series: int, unit: str) -> bool:
-        """Whether any metric of the unit has entered."""
+        """Whether any metric of the unit has entered, or been retired."""
         found = self._connection.scalar(
             select(_C.unit)
             .where(
                 *_unit(target, series, unit),
                 _C.metric.in_(sorted(target.metrics)),
-                _C.state.in_((ENTERED, MISSING)),
+                _C.state.in_((ENTERED, MISSING, RETIRED)),
             )
             .limit(1)
         )
@@ -184,7 +227,8 @@ def _stored(part: Contribution) -> tuple[Any, ...]:
     return (state, part.value, part.denominator, part.covariate, outcomes)
 
 
-def _read(row: Any) -> Maturing:
+def read_maturing(row: Any) -> Maturing:
+    """One row of the columns `MATURING`."""
     value, denominator, covariate, outcomes = row[7:11]
     part = Contribution(
         value, denominator, covariate, None if outcomes is None else tuple(outcomes)

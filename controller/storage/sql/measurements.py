@@ -33,6 +33,7 @@ from controller.storage.sql.base import Json, from_micros, to_micros
 from controller.storage.sql.completeness import FRESHNESS, read_watermark
 from controller.storage.sql.database import database_now
 from controller.storage.sql.ledger import outcomes_of
+from controller.storage.sql.maturation import RETIREMENTS
 from controller.storage.sql.schema.definitions import SlotRow
 from controller.storage.sql.schema.events import DeclarationRow, WatermarkRow
 from controller.storage.sql.schema.rollouts import AllocationRow
@@ -78,7 +79,7 @@ class SqlMeasurements:
                 for cell, sums in seen.sums.items()
                 if sums.grid is not None
             },
-            open_units=_open_units(metrics, seen.exposed, moments, analysed),
+            open_units=_open_units(metrics, seen, moments, analysed),
             freshness={
                 key: Freshness(age_seconds=self._age(rollout.project, metric, now))
                 for key, metric in metrics.items()
@@ -116,6 +117,9 @@ class SqlMeasurements:
                 _of(rollout, COUNTS, "exposed", n=COUNTS.c.n).where(COUNTS.c.epoch.in_(epochs)),
                 _of(rollout, EXCLUSIONS, "excluded", metric=EXCLUSIONS.c.reason, epoch=literal(0)),
                 _of(rollout, ACCUMULATORS, "sums", **_SUMS).where(_CELL.epoch.in_(epochs)),
+                _of(rollout, RETIREMENTS, "retired", metric=RETIREMENTS.c.metric).where(
+                    RETIREMENTS.c.epoch.in_(epochs)
+                ),
                 _watermark(rollout.project),
             )
         ).all()
@@ -127,11 +131,15 @@ class SqlMeasurements:
             exposed={
                 (row.epoch, row.arm): row.n for row in rows if row.kind == "exposed" and row.n
             },
-            excluded=excluded,
+            # A merge moves units from one reason to another: what is back at nothing is not told.
+            excluded={reason: n for reason, n in excluded.items() if n},
             sums={
                 (row.metric, row.epoch, row.arm): read_sums(row)
                 for row in rows
                 if row.kind == "sums" and (row.n or row.missing)
+            },
+            retired={
+                (row.metric, row.epoch, row.arm): row.n for row in rows if row.kind == "retired"
             },
             watermark_us=max((row.n for row in rows if row.kind == "watermark"), default=0),
         )
@@ -208,6 +216,7 @@ class _Seen(NamedTuple):
     exposed: Mapping[tuple[int, str], int]
     excluded: Mapping[str, int]
     sums: Mapping[tuple[str, int, str], Sums]
+    retired: Mapping[tuple[str, int, str], int]
     watermark_us: int
 
 
@@ -243,17 +252,22 @@ def _watermark(project: str) -> Select[Any]:
 
 def _open_units(
     metrics: Mapping[str, Metric],
-    exposed: Mapping[tuple[int, str], int],
+    seen: _Seen,
     moments: _Cells,
     analysed: frozenset[int],
 ) -> dict[tuple[str, str], int]:
-    """Analysed units that have not entered, by metric and arm."""
+    """Analysed units that have neither entered nor been retired, by metric and arm.
+
+    Of one epoch alone they cannot be told: a value may count in a later one than its exposure.
+    """
     waiting: dict[tuple[str, str], int] = {}
     for key in metrics:
-        for (epoch, arm), n in exposed.items():
+        for epoch, arm in {*seen.exposed, *((epoch, arm) for _, epoch, arm in moments)}:
             if epoch in analysed:
                 done = moments.get((key, epoch, arm), Moments())
-                waiting[key, arm] = waiting.get((key, arm), 0) + n - done.n - done.missing
+                gone = done.n + done.missing + seen.retired.get((key, epoch, arm), 0)
+                left = seen.exposed.get((epoch, arm), 0) - gone
+                waiting[key, arm] = waiting.get((key, arm), 0) + left
     return waiting
 
 

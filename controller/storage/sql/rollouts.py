@@ -94,8 +94,8 @@ class SqlRollouts:
         self._write(rollout, _values(saved), look_number=rollout.look_number)
         return saved
 
-    def save_look(self, rollout: Rollout, *, news: bool) -> Rollout:
-        """Write what the next look saw; the generation rises only with news.
+    def save_look(self, rollout: Rollout, *, news: bool, taken: bool = True) -> Rollout:
+        """Write what the next look saw, or that the last one stands; news raise the generation.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class SqlRollouts:
         saved = replace(rollout, generation=rollout.generation + news)
         values = _values(saved)
         columns = {name: values[name] for name in _LOOK_COLUMNS}
-        self._write(rollout, columns, look_number=rollout.look_number - 1)
+        self._write(rollout, columns, look_number=rollout.look_number - taken)
         return saved
 
     def _write(self, read: Rollout, values: dict[str, Any], *, look_number: int) -> None:
@@ -138,6 +138,8 @@ class SqlRollouts:
                 retired=[list(part) for part in allocation.retired],
                 analysed=allocation.analysed,
                 opened_at=allocation.opened_at,
+                eligible=allocation.eligible,
+                dropped=dict(allocation.dropped) or None,
             )
         )
 
@@ -232,4 +234,6 @@ def _allocation(row: Row[Any]) -> Allocation:
         retired=tuple((start, end) for start, end in row.retired),
         analysed=row.analysed,
         opened_at=row.opened_at,
+        eligible=row.eligible,
+        dropped=row.dropped or {},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, func, insert, select
 
 from controller.flow.ports.rollouts import PublishedRuleset
@@ -9,10 +11,17 @@ from controller.storage.sql.schema.rollouts import RulesetRow
 
 
 class SqlRulesets:
-    """Implements `flow.ports.rollouts.Rulesets` on one connection."""
+    """Implements `flow.ports.rollouts.Rulesets` on one connection.
+
+    Attributes
+    ----------
+    added : PublishedRuleset or None
+        The newest that was added here: what the commit of this transaction publishes.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.added: PublishedRuleset | None = None
 
     def newest(self, project: str) -> PublishedRuleset | None:
         """The ruleset in force, or None before the first slot."""
@@ -31,6 +40,11 @@ class SqlRulesets:
         )
         return version or 0
 
+    def projects(self) -> Sequence[str]:
+        """Every project that has published one."""
+        names = select(RulesetRow.project).distinct().order_by(RulesetRow.project)
+        return self._connection.scalars(names).all()
+
     def add(self, ruleset: PublishedRuleset) -> None:
         """Append; the version must be the highest."""
         self._connection.execute(
@@ -42,3 +56,4 @@ class SqlRulesets:
                 created_at=ruleset.created_at,
             )
         )
+        self.added = ruleset

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from controller.aggregation.exposures import Opened, Split, Target
+from controller.aggregation.gates import Since
+from controller.assignment.document import read_gates
+from controller.experiments.canonical import canonical_json
 from controller.experiments.plans import Plan
-from controller.storage.sql.base import from_micros
+from controller.storage.sql.base import from_micros, to_micros
 from controller.storage.sql.schema.definitions import SlotRow
 from controller.storage.sql.schema.rollouts import AllocationRow, EpochRow, RolloutRow
+from controller.storage.sql.schema.traffic import GatesRow, PublishedOverrideRow
+from controller.storage.sql.traffic import with_arms
 
 STILL_COUNTS_US = 40 * 86_400 * 1_000_000
 """Outcomes change a rollout's numbers for this long after its end: what a post-mortem reads."""
@@ -26,6 +32,11 @@ _VERSION = (
     RolloutRow.allocation,
     RolloutRow.epoch,
     RolloutRow.salt,
+    select(func.max(GatesRow.ruleset))
+    .where(GatesRow.project == RolloutRow.project, GatesRow.slot == RolloutRow.slot)
+    .correlate(RolloutRow)
+    .scalar_subquery()
+    .label("gates"),
 )
 
 
@@ -114,17 +125,19 @@ class SqlTargets:
         document: Any = self._connection.scalar(
             select(RolloutRow.plan).where(RolloutRow.project == project, RolloutRow.id == rollout)
         )
-        plan = Plan.from_document(document)
+        plan, epochs = Plan.from_document(document), self._epochs(project, rollout)
         return Target(
             project=project,
             rollout=rollout,
             slot=plan.slot.key,
             unit_type=plan.slot.unit,
             salt=salt,
+            algo=plan.slot.hash.algo,
             metrics=plan.metrics,
             arms=tuple(plan.arms),
             splits=self._splits(project, rollout),
-            epochs=self._epochs(project, rollout),
+            epochs=epochs,
+            gates=self._gates(project, plan.slot.key, epochs),
         )
 
     def _splits(self, project: str, rollout: str) -> list[Split]:
@@ -134,6 +147,8 @@ class SqlTargets:
                 AllocationRow.runs,
                 AllocationRow.retired,
                 AllocationRow.analysed,
+                AllocationRow.opened_at,
+                AllocationRow.eligible,
             )
             .where(AllocationRow.project == project, AllocationRow.rollout == rollout)
             .order_by(AllocationRow.number)
@@ -144,6 +159,8 @@ class SqlTargets:
                 runs=tuple((end, arm) for end, arm in row.runs),
                 retired=tuple((start, end) for start, end in row.retired),
                 analysed=row.analysed,
+                opened_us=to_micros(row.opened_at),
+                condition="" if row.eligible is None else canonical_json(row.eligible).decode(),
             )
             for row in rows
         ]
@@ -155,3 +172,48 @@ class SqlTargets:
             .order_by(EpochRow.number)
         )
         return [Opened(**row._mapping) for row in rows]
+
+    def _gates(self, project: str, slot: str, epochs: Sequence[Opened]) -> list[Since]:
+        """The slot's gates from the rollout's first ruleset on, with those in force then.
+
+        Each holds the overrides that were new in it; the first, all that stood.
+        """
+        began = min((epoch.ruleset for epoch in epochs), default=0)
+        in_force = (
+            select(func.max(GatesRow.ruleset))
+            .where(GatesRow.project == project, GatesRow.slot == slot, GatesRow.ruleset <= began)
+            .scalar_subquery()
+        )
+        rows = self._connection.execute(
+            select(GatesRow.ruleset, GatesRow.document)
+            .where(
+                GatesRow.project == project,
+                GatesRow.slot == slot,
+                GatesRow.ruleset >= func.coalesce(in_force, 0),
+            )
+            .order_by(GatesRow.ruleset)
+        ).all()
+        first = rows[0].ruleset if rows else 0
+        new = self._overrides_since(project, slot, first)
+        return [
+            Since(row.ruleset, read_gates(with_arms(row.document, new.get(row.ruleset, {}))))
+            for row in rows
+        ]
+
+    def _overrides_since(
+        self, project: str, slot: str, first: int
+    ) -> Mapping[int, Mapping[str, str]]:
+        """Overrides by the ruleset that brought them; what stood before counts as of `first`."""
+        rows = self._connection.execute(
+            select(
+                PublishedOverrideRow.since, PublishedOverrideRow.unit_hash, PublishedOverrideRow.arm
+            ).where(
+                PublishedOverrideRow.project == project,
+                PublishedOverrideRow.slot == slot,
+                or_(PublishedOverrideRow.until.is_(None), PublishedOverrideRow.until > first),
+            )
+        )
+        found: dict[int, dict[str, str]] = defaultdict(dict)
+        for row in rows:
+            found[max(row.since, first)][row.unit_hash] = row.arm
+        return found

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 
 from sqlalchemy import Connection, text
 
+from controller.flow.ports.rollouts import PublishedRuleset
 from controller.storage.sql.approvals import SqlApprovals
 from controller.storage.sql.audit import SqlAudit
+from controller.storage.sql.base import from_micros
+from controller.storage.sql.completeness import read_watermark
 from controller.storage.sql.control import SqlDeployments, SqlLeases, SqlOutbox
 from controller.storage.sql.database import Database, database_now
 from controller.storage.sql.decisions import SqlDecisions
 from controller.storage.sql.definitions import SqlDefinitions
 from controller.storage.sql.evidence import SqlEvidence
+from controller.storage.sql.exceptions import SqlExceptions
+from controller.storage.sql.identities import SqlAliases
+from controller.storage.sql.ingest import INGEST_LOCK
 from controller.storage.sql.measurements import SqlMeasurements
 from controller.storage.sql.people import SqlPeople
 from controller.storage.sql.replays import SqlReplays
 from controller.storage.sql.rollouts import SqlRollouts
 from controller.storage.sql.rulesets import SqlRulesets
+from controller.storage.sql.tallies import SqlProcesses, SqlTallies
+from controller.storage.sql.traffic import SqlTraffic
 from controller.storage.sql.views import SqlViews
 
 
@@ -42,6 +50,16 @@ class SqlWork:
                 text("select pg_advisory_xact_lock(hashtext('control'), hashtext(:project))"),
                 {"project": project},
             )
+
+    def stop_maturing(self, project: str) -> datetime:
+        """Let no unit enter a metric until this transaction ends; database time from then on."""
+        now = self.now
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(
+                text("select pg_advisory_xact_lock_shared(:key)"), {"key": INGEST_LOCK}
+            )
+            now = database_now(self.connection)
+        return max(now, from_micros(read_watermark(self.connection, project)))
 
     @cached_property
     def definitions(self) -> SqlDefinitions:
@@ -109,22 +127,61 @@ class SqlWork:
         return SqlDeployments(self.connection)
 
     @cached_property
+    def traffic(self) -> SqlTraffic:
+        """Holdouts, layers, overrides."""
+        return SqlTraffic(self.connection)
+
+    @cached_property
+    def aliases(self) -> SqlAliases:
+        """Which ids were stated to be one."""
+        return SqlAliases(self.connection)
+
+    @cached_property
+    def exceptions(self) -> SqlExceptions:
+        """Units that a rollout does not answer by the pure function of their id."""
+        return SqlExceptions(self.connection)
+
+    @cached_property
+    def tallies(self) -> SqlTallies:
+        """Numbers that only grow."""
+        return SqlTallies(self.connection)
+
+    @cached_property
+    def processes(self) -> SqlProcesses:
+        """What running processes say of their pin stores."""
+        return SqlProcesses(self.connection)
+
+    @cached_property
     def views(self) -> SqlViews:
         """What lists show."""
         return SqlViews(self.connection)
 
 
 class SqlStore:
-    """Implements `flow.ports.work.Store` over a `Database`."""
+    """Implements `flow.ports.work.Store` over a `Database`.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    published : callable or None
+        Told of a ruleset right after the transaction that published it has committed; it must not
+        raise. Whatever it cannot do is left to the message in the outbox.
+    """
+
+    def __init__(
+        self, database: Database, published: Callable[[PublishedRuleset], None] | None = None
+    ) -> None:
         self.database = database
+        self._published = published
 
     @contextmanager
     def writing(self) -> Iterator[SqlWork]:
         """A transaction that commits when the block ends without an error."""
-        with self.database.begin() as connection:
-            yield SqlWork(connection)
+        with self.database.right_of_way.claimed(), self.database.begin() as connection:
+            work = SqlWork(connection)
+            yield work
+        newest = work.rulesets.added
+        if newest is not None and self._published is not None:
+            self._published(newest)
 
     @contextmanager
     def reading(self) -> Iterator[SqlWork]:

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from controller.storage.sql.schema import control, definitions, events, inbox, people, rollouts
+from controller.storage.sql.schema import (
+    control,
+    definitions,
+    events,
+    identities,
+    inbox,
+    people,
+    rollouts,
+    traffic,
+)
 
-__all__ = ["control", "definitions", "events", "inbox", "people", "rollouts"]
+__all__ = [
+    "control",
+    "definitions",
+    "events",
+    "identities",
+    "inbox",
+    "people",
+    "rollouts",
+    "traffic",
+]

@@ -82,8 +82,10 @@ class UnitRow(Base):
 class MaturationRow(Base):
     """One metric of one unit: waiting for its window, or what it contributed.
 
-    `state`: 0 open, 1 entered with a value, 2 entered without one (missing), 3 left the test.
-    Contributions are kept so that a correction takes out exactly what was put in.
+    `state`: 0 open, 1 entered with a value, 2 entered without one (missing), 3 left the test,
+    4 retired by an edit while its window was open. `epoch` is that of the first exposure until the
+    row is settled, from then on the one in which it counts. Contributions are kept so that a
+    correction takes out exactly what was put in.
     """
 
     __tablename__ = "maturations"
@@ -151,6 +153,19 @@ class ExposureCountRow(Base):
 
     project: Mapped[str] = mapped_column(String(64), primary_key=True)
     rollout: Mapped[str] = mapped_column(String(32), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    arm: Mapped[str] = mapped_column(String(64), primary_key=True)
+    n: Mapped[int] = mapped_column(BigInt)
+
+
+class RetirementRow(Base):
+    """Units that an edit retired while this metric's window was open, by epoch of exposure."""
+
+    __tablename__ = "retirements"
+
+    project: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rollout: Mapped[str] = mapped_column(String(32), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(64), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
     arm: Mapped[str] = mapped_column(String(64), primary_key=True)
     n: Mapped[int] = mapped_column(BigInt)

@@ -81,6 +81,8 @@ class AllocationRow(Base):
     retired: Mapped[Any] = mapped_column(Json)
     analysed: Mapped[bool]
     opened_at: Mapped[datetime] = mapped_column(Instant)
+    eligible: Mapped[Any | None] = mapped_column(Json)
+    dropped: Mapped[Any | None] = mapped_column(Json)
 
 
 class EpochRow(Base):

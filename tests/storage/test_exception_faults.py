@@ -1,0 +1,159 @@
+"""Merged identities while the store of pins is away, wiped, read-only or full: nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controller.assignment.choice import Choice, Reason
+from controller.assignment.evaluate import evaluate
+from controller.assignment.ruleset import Ruleset
+from controller.errors import Unavailable
+from controller.flow.exceptions import Rebuilder, pin_exceptions, publish_exceptions
+from controller.flow.pinning import assign_pinned
+from controller.storage.redis.connection import connect
+from controller.storage.redis.pins import RedisPins
+from controller.storage.sql.base import Base, InboxBase
+from controller.storage.sql.database import Database
+from controller.storage.sql.schema import all_tables  # noqa: F401 - fills the metadata
+from controller.storage.sql.unit_of_work import SqlStore
+from tests.merging import SPEND, apart, merge, published
+from tests.storage.valkey import Valkey
+from tests.traffic import World, ago
+
+pytestmark = pytest.mark.serial
+
+PATIENCE_SECONDS = 20.0
+
+
+class Merged:
+    """A unit that was exposed as `first` and is known as `later`, in another arm, as well."""
+
+    def __init__(self, pins: RedisPins) -> None:
+        database = Database("sqlite://")
+        Base.metadata.create_all(database.main)
+        InboxBase.metadata.create_all(database.inbox)
+        self.world = World(database, [SPEND])
+        self.store, self.pins = SqlStore(database), pins
+        self.first, self.later = apart(self.world)
+        self.world.run([self.world.exposure(self.first, ago(300))])
+        merge(self.world, self.later, self.first)
+        publish_exceptions(self.store)
+        self.rules: Ruleset = published(self.store)
+
+    def ask(self) -> Choice:
+        return assign_pinned(self.rules, "slot", self.later, pins=self.pins, now=0)
+
+    @property
+    def pure(self) -> str:
+        return evaluate(self.rules, "slot", self.later).arm
+
+    def keeps(self) -> bool:
+        choice = self.ask()
+        return (choice.arm, choice.reason) == (self.world.arm(self.first), Reason.PINNED)
+
+    def rebuilt(self) -> None:
+        """Until the worker has put the pin back and answers are as they were."""
+        rebuilder = Rebuilder(self.store, self.pins)
+
+        def done() -> bool:
+            self.pins.drain()
+            try:
+                pin_exceptions(self.store, self.pins)
+                rebuilder.step()
+            except Unavailable:
+                return False
+            return self.keeps() and not self.pins.counts().waiting
+
+        wait_until(done)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def merged(valkey: Valkey) -> Iterator[Merged]:
+    with connect(valkey.url) as client:
+        assert client.ping()
+        yield Merged(RedisPins(client, drain_seconds=None))
+
+
+@pytest.mark.parametrize("fault", ["killed", "hanging"])
+def test_while_the_store_is_away_the_answer_is_pure_and_counted(
+    fault: str, valkey: Valkey, merged: Merged
+) -> None:
+    merged.rebuilt()
+    before = merged.pins.counts().skipped
+    if fault == "killed":
+        valkey.kill()
+    else:
+        valkey.pause()
+    for _ in range(5):
+        started = time.perf_counter()
+        choice = merged.ask()
+        assert time.perf_counter() - started < 0.5
+        assert (choice.arm, choice.reason) == (merged.pure, Reason.SPLIT)
+    assert merged.pins.counts().skipped == before + 5
+    if fault == "killed":
+        valkey.start()
+    else:
+        valkey.resume()
+    merged.rebuilt()
+
+
+def test_a_merge_while_the_store_is_away_is_pinned_when_it_is_back(
+    valkey: Valkey, merged: Merged
+) -> None:
+    valkey.kill()
+    with pytest.raises(Unavailable):
+        pin_exceptions(merged.store, merged.pins)
+    assert merged.ask().arm == merged.pure
+    valkey.start()
+    merged.rebuilt()
+
+
+def test_a_wiped_store_is_filled_again_over_what_others_wrote_meanwhile(
+    valkey: Valkey, merged: Merged
+) -> None:
+    merged.rebuilt()
+    valkey.ask("FLUSHALL")
+    assert merged.ask().arm == merged.pure  # and is now pinned so, by its own id
+    merged.rebuilt()
+    with merged.store.reading() as work:
+        assert work.tallies.read("default", "r1")["r1", "pins_rebuilt"] >= 1
+
+
+def test_a_read_only_store_still_answers_for_exceptions(valkey: Valkey, merged: Merged) -> None:
+    merged.rebuilt()
+    valkey.ask("REPLICAOF", "127.0.0.1", "1")
+    wait_until(merged.keeps)
+    merge(merged.world, "another", merged.first)
+    with pytest.raises(Unavailable):
+        pin_exceptions(merged.store, merged.pins)
+    valkey.ask("REPLICAOF", "NO", "ONE")
+    merged.rebuilt()
+    with merged.store.reading() as work:
+        assert not work.exceptions.unpinned("default", "r1", 1, most=10)
+
+
+def test_a_full_store_keeps_what_it_has(valkey: Valkey, merged: Merged) -> None:
+    merged.rebuilt()
+    valkey.ask("CONFIG", "SET", "maxmemory", "1mb")
+    wait_until(merged.keeps)
+    merge(merged.world, "another", merged.first)
+    with pytest.raises(Unavailable):
+        pin_exceptions(merged.store, merged.pins)
+    valkey.ask("CONFIG", "SET", "maxmemory", "0")
+    merged.rebuilt()
