@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 
 from controller.assignment.choice import Choice, Model, Reason
 from controller.assignment.hashing import valid_unit
-from controller.sdk.engine import Engine, champion
+from controller.assignment.ruleset import Ruleset
+from controller.sdk.engine import Engine, Row, champion
 from controller.sdk.exposures import Seen
 from controller.sdk.loading import ensure_loaded
 from controller.sdk.options import Options
@@ -276,6 +277,11 @@ class Core:
         return self._engine.journal.states()
 
     @property
+    def ruleset(self) -> Ruleset | None:
+        """The ruleset in use, for `controller.sdk.bulk.assign_array`; None while there is none."""
+        return self._engine.ruleset
+
+    @property
     def ruleset_version(self) -> int:
         """Version of the ruleset in use; 0 while there is none."""
         ruleset = self._engine.ruleset
@@ -312,16 +318,32 @@ class Core:
         """The rare answers: the first of all, no ruleset, no such slot, and a defect."""
         engine = self._engine
         try:
-            if isinstance(error, KeyError) and slot not in engine.table:
+            if isinstance(error, KeyError):  # not in the table, or not when it was looked up
                 if not engine.started:
                     engine.start()
-                    again = self.assign if expose else self.peek
-                    return again(slot, unit, attributes, default=default)
-                return self._unknown(slot, unit, default)
+                row = engine.table.get(slot)
+                if row is None:
+                    return self._unknown(slot, unit, default)
+                return self._answer(row, unit, attributes, expose=expose)
+        except Exception as second:  # noqa: BLE001 - the door
+            error = second
+        try:
             self._note(error)
             return champion(slot, self.champion(slot), Reason.ERROR, self.ruleset_version, default)
         except Exception:  # noqa: BLE001 - the last door: an unhashable slot, an interpreter's end
             return champion(str(slot), None, Reason.ERROR, 0, default)
+
+    def _answer(
+        self, row: Row, unit: str, attributes: Mapping[str, Any] | None, *, expose: bool
+    ) -> Choice:
+        """What `assign` and `peek` do."""
+        evaluate, seen, recent = row
+        choice = evaluate(unit, attributes)
+        if not expose:
+            return choice.for_unit(unit)
+        if choice.exposed and unit not in recent:
+            self._expose(choice, unit, attributes, seen)
+        return choice
 
     def _unknown(self, slot: str, unit: str, default: Any) -> Choice:
         if not valid_unit(unit):
@@ -336,6 +358,7 @@ class Core:
     def _expose(
         self, choice: Choice, unit: str, attributes: Mapping[str, Any] | None, seen: Seen
     ) -> None:
+        kept = dict(attributes) if attributes else None  # what fails here was not yet reported
         if not seen.first(unit):
             return
         event: dict[str, Any] = {
@@ -350,8 +373,8 @@ class Core:
             "ruleset": choice.ruleset,
             "reason": choice.reason.value,
         }
-        if attributes:
-            event["attributes"] = dict(attributes)
+        if kept:
+            event["attributes"] = kept
         self._engine.put(event)
 
     def _report(

@@ -8,10 +8,10 @@ no disk, to bounded memory; what must be given up is counted and reported with t
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.errors import Unavailable
@@ -67,8 +67,8 @@ class Delivery:
         self._interval = interval_seconds
         self._chance = chance
         self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE_EVENTS)
-        self._changed = Condition()
-        self._thread: Thread | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
         self._store: Store | None = None
         self._ids = EventIds()
         self._closing = False
@@ -97,11 +97,17 @@ class Delivery:
         return self._ids()
 
     def start(self) -> None:
-        """Start the thread unless it runs."""
+        """Start the thread unless it runs; where none can be had, the next event tries again."""
         with self._changed:
-            if self._thread is None and not self._closing:
-                self._thread = Thread(target=self._run, name="controller-delivery", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._closing:
+                return
+            thread = threading.Thread(target=self._run, name="controller-delivery", daemon=True)
+            self._thread = thread
+        try:
+            thread.start()  # outside: it may switch to a greenlet that reports, too
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._thread = None
+            self._journal.state("delivery", "no_thread", str(error))
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether everything queued so far was acknowledged in time."""
@@ -128,7 +134,7 @@ class Delivery:
             self._closing = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None:
+        if thread is not None and thread.ident is not None:
             thread.join(GRACE_SECONDS)
             self._abort()
             thread.join(GRACE_SECONDS)

@@ -3,6 +3,10 @@
 The table is swapped by one assignment, so evaluation takes no lock. Threads start with the first
 use, never before, so a client made before a fork (gunicorn --preload, Celery prefork) costs nothing
 in the parent; a forked child starts afresh and leaves to the parent what the parent queued.
+
+A worker may be patched by gevent after this module was imported and after the fork. So locks and
+threads are taken from `threading` when they are made, not when the module is, and nothing that may
+switch to another greenlet, like the start of a thread, happens inside a lock.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.assignment.choice import CHAMPION, Choice, Model, Reason
 from controller.assignment.evaluate import Evaluator
+from controller.assignment.hashing import XXH3
 from controller.assignment.ruleset import Ruleset
 from controller.errors import ControllerError
 from controller.sdk.delivery import Delivery
@@ -61,7 +66,7 @@ class Engine:
         self.table: dict[str, Row] = {}
         self.started = False
         self.journal = Journal()
-        self.ready = Event()
+        self.ready = threading.Event()
         self.delivery = Delivery(
             self._post,
             self.journal,
@@ -69,8 +74,8 @@ class Engine:
             spool=directory / "spool" if directory is not None else None,
             interval_seconds=self.options.flush_seconds,
         )
-        self._lock = Lock()
-        self._closed = Event()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._refresher: Refresher | None = None
         self._transport: Transport | None = None
         self._seen: dict[_Allocation, Seen] = {}
@@ -78,6 +83,7 @@ class Engine:
         self._stale = False
         self._fetcher: PinFetcher | None = None
         self._books: list[PinBook] = []
+        self._earlier: list[PinBook] = []
 
     def after_fork(self) -> None:
         """In a forked child: no inherited thread, lock, socket, queue or spool is touched again."""
@@ -88,18 +94,30 @@ class Engine:
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin the background work and fill the table; later calls do nothing."""
+        """Fill the table and begin the background work; later calls do nothing.
+
+        Whoever calls while another thread is at it waits for the table, and for nothing else.
+        """
         with self._lock:
             if self.started:
                 return
+            changed = self._look_around()
+            books = self._fill_table()
             self.started = True
-            self._look_around()
-            if self.options.override_file or self.options.max_staleness_seconds is not None:
-                Thread(target=self._watch, name="controller-watch", daemon=True).start()
-            if not self.options.offline:
-                Thread(target=self._refresh, name="controller-refresh", daemon=True).start()
-            _finish_with_multiprocessing()
-        self._rebuild()
+        if changed:
+            self._tell_of_this_machine()
+        self._want(books)
+        if self.options.override_file or self.options.max_staleness_seconds is not None:
+            self._run("controller-watch", self._watch)
+        if not self.options.offline:
+            self._run("controller-refresh", self._refresh)
+        _finish_with_pools()
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            threading.Thread(target=work, name=name, daemon=True).start()
+        except RuntimeError as error:  # no more threads: answers go on from what is there
+            self.journal.state("threads", "refused", f"{name}: {error}")
 
     def close(self, timeout_seconds: float) -> None:
         """Deliver what is possible in time, keep the rest on disk, stop the threads.
@@ -172,6 +190,8 @@ class Engine:
                 self.journal.state("snapshot", "not_saved", str(error))
 
     def _adopt(self, ruleset: Ruleset, source: str) -> None:
+        if any(rules.rollout and rules.rollout.algo == XXH3 for rules in ruleset.slots.values()):
+            ensure_loaded("controller.assignment.xxh3")
         self.ruleset = ruleset
         self.source = source
         unreadable = ruleset.unreadable
@@ -186,28 +206,37 @@ class Engine:
 
     def _confirm(self) -> None:
         self._confirmed_at = time.monotonic()
-        if self._stale and self._look_around():
-            self._rebuild()
+        if self._stale:
+            self._look_again()
 
     def _rebuild(self) -> None:
-        """A new table, swapped in by one assignment; units already seen stay seen."""
+        """A new table from the present ruleset."""
+        with self._lock:
+            books = self._fill_table()
+        self._want(books)
+
+    def _fill_table(self) -> list[PinBook]:
+        """Swap in a new table by one assignment; units already seen stay seen. Hold the lock."""
         ruleset = self.ruleset
         if ruleset is None:
-            return
-        with self._lock:
-            self._books = []
-            table: dict[str, Row] = {}
-            kept: dict[_Allocation, Seen] = {}
-            for slot, rules in ruleset.slots.items():
-                evaluator = Evaluator(rules, ruleset.version)
-                name = (slot, rules.rollout.id if rules.rollout else None, evaluator.allocation)
-                seen = kept[name] = self._seen.get(name) or Seen()
-                table[slot] = (self._evaluation(slot, evaluator), seen, seen.recent)
-            self._seen, self.table = kept, table
-            books = self._books
+            return []
+        self._earlier, self._books = self._books, []
+        table: dict[str, Row] = {}
+        kept: dict[_Allocation, Seen] = {}
+        for slot, rules in ruleset.slots.items():
+            evaluator = Evaluator(rules, ruleset.version)
+            name = (slot, rules.rollout.id if rules.rollout else None, evaluator.allocation)
+            seen = kept[name] = self._seen.get(name) or Seen()
+            table[slot] = (self._evaluation(slot, evaluator), seen, seen.recent)
+        self._seen, self.table = kept, table
+        self._earlier = []
+        return self._books
+
+    def _want(self, books: list[PinBook]) -> None:
         for book in books:
             assert self._fetcher is not None
-            self._fetcher.want(book, None)
+            if book.document is None:
+                self._fetcher.want(book, None)
 
     def _evaluation(self, slot: str, evaluator: Evaluator) -> Evaluate:
         """How a slot answers now: by its rules, unless this machine or their age says champion."""
@@ -230,7 +259,9 @@ class Engine:
 
         if self._fetcher is None:
             self._fetcher = PinFetcher(self._connect, self.journal)
-        book = PinBook(evaluator, self._fetcher.want, self.journal)
+        slot = evaluator.rules.slot
+        before = next((book for book in self._earlier if book.slot == slot), None)
+        book = PinBook(evaluator, self._fetcher.want, self.journal, before)
         self._books.append(book)
         return book.evaluate
 
@@ -244,8 +275,12 @@ class Engine:
     def _watch(self) -> None:
         closed = self._closed
         while not closed.wait(WATCH_SECONDS):
-            if self._look_around():
-                self._rebuild()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if self._look_around():
+            self._tell_of_this_machine()
+            self._rebuild()
 
     def _look_around(self) -> bool:
         """Read the override file and the age of the ruleset; whether either changed."""
@@ -254,12 +289,12 @@ class Engine:
             self._forced = read_override(Path(self.options.override_file))
         limit = self.options.max_staleness_seconds
         self._stale = limit is not None and self.confirmed_seconds_ago > limit
-        if before == (self._forced, self._stale):
-            return False
+        return before != (self._forced, self._stale)
+
+    def _tell_of_this_machine(self) -> None:
         forced = " ".join(sorted(self._forced)) or "nothing"
         self.journal.state("override", f"forces {forced}", good=not self._forced)
         self.journal.state("age", "stale" if self._stale else "fresh", good=not self._stale)
-        return True
 
     # ------------------------------------------------------------ the network
 
@@ -335,12 +370,21 @@ def _at_exit() -> None:
         engine.close(CLOSE_SECONDS)
 
 
-def _finish_with_multiprocessing() -> None:
+def _finish_with_pools() -> None:
     """Workers of multiprocessing and Celery leave without `atexit`; they run these instead."""
     for name in ("multiprocessing.util", "billiard.util"):
         module = sys.modules.get(name)
         if module is not None:
             module.Finalize(None, _at_exit, exitpriority=100)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        # A prefork child of Celery runs no finalizer either: it tells this signal, then leaves.
+        shutdown = signals.worker_process_shutdown
+        shutdown.connect(_with_celery, weak=False, dispatch_uid=__name__)
+
+
+def _with_celery(**_: Any) -> None:
+    _at_exit()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from controller.assignment.choice import Choice, Pin, Reason
+from controller.assignment.choice import CHAMPION, Choice, Pin, Reason
 from controller.assignment.digest import sha256
 from controller.assignment.evaluate import Evaluator
-from controller.assignment.hashing import keyed_hash
+from controller.assignment.hashing import PPM, keyed_hash
 from controller.assignment.ruleset import RolloutRules
 from controller.errors import Unavailable
 from controller.sdk.chance import ceiling, chance
@@ -32,6 +33,7 @@ ASSIGN_PATH: Final = "/v1/assign/batch"
 BATCH_UNITS: Final = 500
 MOST_WANTED: Final = 10_000
 MOST_LEARNED: Final = 100_000
+ASK_AGAIN_SECONDS: Final = 60.0
 _BELOW_PIN: Final = frozenset(
     {Reason.SPLIT, Reason.NOT_ENROLLED, Reason.NOT_ELIGIBLE, Reason.RETIRED}
 )
@@ -45,6 +47,13 @@ class SideDocument:
     hashes: frozenset[str]
 
 
+class _Learned(NamedTuple):
+    """What the service said about a unit's pin (None: it has none), and when."""
+
+    pin: Pin | None
+    at: float
+
+
 class PinBook:
     """What is known about the exceptions of one slot's live allocation.
 
@@ -52,17 +61,30 @@ class PinBook:
     ----------
     want : callable
         Told about a unit whose pin should be learned in the background.
+    before : PinBook or None
+        The slot's book under the ruleset before: what still holds of it is taken over, so that a
+        new side document every second asks nothing again.
     """
 
     def __init__(
-        self, evaluator: Evaluator, want: Callable[[PinBook, str], None], journal: Journal
+        self,
+        evaluator: Evaluator,
+        want: Callable[[PinBook, str], None],
+        journal: Journal,
+        before: PinBook | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._want = want
         self._journal = journal
-        self._learned: dict[str, Pin | None] = {}
+        self._clock = clock
+        self._learned: dict[str, _Learned] = {}
         self._unknown: dict[int, Choice] = {}
+        self._earlier: SideDocument | None = None
         self.document: SideDocument | None = None
+        self.replaced = False
+        if before is not None and before.rollout.id == self.rollout.id:
+            self._take_over(before)
 
     @property
     def slot(self) -> str:
@@ -81,19 +103,23 @@ class PinBook:
         pure = self._evaluator.evaluate(unit, attributes)
         if pure.reason not in _BELOW_PIN or not self.excepted(unit):
             return pure
-        if unit in self._learned:
-            pin = self._learned[unit]
+        learned = self._learned.get(unit)
+        if learned is not None:
+            if self._clock() - learned.at > ASK_AGAIN_SECONDS:
+                self._want(self, unit)
+            pin = learned.pin
             return pure if pin is None else self._evaluator.evaluate(unit, attributes, pin)
         self._journal.count("pins_unknown")
-        self._want(self, unit)
+        if self._known_document is not None:  # until it is here, nobody is asked about by name
+            self._want(self, unit)
         unknown = self._unknown.get(id(pure))
         if unknown is None:
             unknown = self._unknown[id(pure)] = replace(pure, reason=Reason.PIN_UNKNOWN)
         return unknown
 
     def excepted(self, unit: str) -> bool:
-        """Whether the unit may have a pin; everybody may until the side document is here."""
-        document = self.document
+        """Whether the unit may have a pin; everybody may until the first side document is here."""
+        document = self._known_document
         if document is None:
             return True
         name = keyed_hash(document.key, self._evaluator.rules.unit_type, unit)
@@ -101,16 +127,42 @@ class PinBook:
 
     def learn(self, unit: str, answer: Mapping[str, Any]) -> None:
         """Take in the service's own answer about one unit."""
-        rollout = self.rollout
-        same = (answer.get("rollout"), answer.get("allocation")) == (rollout.id, rollout.allocation)
-        arm = answer.get("arm")
         if len(self._learned) >= MOST_LEARNED:
             self._learned.clear()
-        pinned = answer.get("reason") == Reason.PINNED and same and isinstance(arm, str)
-        # The service has just compared the pin's bucket with today's enrolment: 0 passes again.
-        self._learned[unit] = (
-            Pin(allocation=rollout.allocation, arm=str(arm), bucket=0) if pinned else None
-        )
+        self._learned[unit] = _Learned(self._pin_in(answer), self._clock())
+
+    @property
+    def _known_document(self) -> SideDocument | None:
+        """The document in force, or while that is fetched the one before: it only lacks units."""
+        return self.document or self._earlier
+
+    def _pin_in(self, answer: Mapping[str, Any]) -> Pin | None:
+        """The pin that makes the evaluator answer as the service did; None where it does so anyway.
+
+        The service has just compared the pin's bucket with today's enrolment: 0 passes that again,
+        and a bucket beyond every enrolment does not.
+        """
+        rollout, arm, reason = self.rollout, answer.get("arm"), answer.get("reason")
+        if reason == Reason.NOT_ENROLLED:
+            return Pin(allocation=rollout.allocation, arm=CHAMPION, bucket=PPM)
+        same = (answer.get("rollout"), answer.get("allocation")) == (rollout.id, rollout.allocation)
+        if reason == Reason.PINNED and same and isinstance(arm, str):
+            return Pin(allocation=rollout.allocation, arm=arm, bucket=0)
+        return None
+
+    def _take_over(self, before: PinBook) -> None:
+        """Keep the document where it is the same one, and the pins while traffic is the same."""
+        before.replaced = True
+        mine, theirs = self.rollout, before.rollout
+        if mine.exceptions == theirs.exceptions:
+            self.document = before.document
+        self._earlier = before.document or before._earlier
+        if replace(mine, exceptions=None) == replace(theirs, exceptions=None):
+            self._learned = {
+                unit: learned
+                for unit, learned in before._learned.copy().items()
+                if learned.pin is not None
+            }
 
 
 class PinFetcher:
@@ -120,23 +172,32 @@ class PinFetcher:
         self._connect = connect
         self._journal = journal
         self._lock = Lock()
-        self._wanted: deque[tuple[PinBook, str | None]] = deque(maxlen=MOST_WANTED)
+        self._wanted: deque[tuple[PinBook, str | None]] = deque()
         self._asked: set[tuple[int, str | None]] = set()
         self._working = False
         self._stop = Event()
 
     def want(self, book: PinBook, unit: str | None) -> None:
-        """Fetch one unit's pin (None: the side document) soon; once, however often it is asked."""
+        """Fetch one unit's pin (None: the side document) soon; once, however often it is asked.
+
+        Where 10,000 wait already a unit is left to its next evaluation; a document never is.
+        """
         with self._lock:
             name = (id(book), unit)
-            if name in self._asked:
+            full = unit is not None and len(self._wanted) >= MOST_WANTED
+            if full or name in self._asked:
                 return
             self._asked.add(name)
             self._wanted.append((book, unit))
             if self._working:
                 return
             self._working = True
-        Thread(target=self._work, name="controller-pins", daemon=True).start()
+        try:
+            Thread(target=self._work, name="controller-pins", daemon=True).start()
+        except RuntimeError as error:  # no more threads: what waits goes with the next that starts
+            with self._lock:
+                self._working = False
+            self._journal.state("threads", "refused", f"controller-pins: {error}")
 
     def prefetch(self, books: Iterable[PinBook], units: Iterable[str]) -> None:
         """Learn about the units that may have a pin."""
@@ -160,7 +221,9 @@ class PinFetcher:
                     continue
                 failures += 1
                 for book, unit in batch:
-                    if unit is None:  # a unit is asked for again by its next evaluation
+                    if (
+                        unit is None and not book.replaced
+                    ):  # a unit is asked for again by its next evaluation
                         self.want(book, None)
                 self._stop.wait(chance() * ceiling(failures))
         finally:

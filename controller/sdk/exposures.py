@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from threading import Lock
 from typing import Final
 
 GENERATION_UNITS: Final = 50_000
@@ -24,7 +24,7 @@ class Seen:
         self.recent: set[str] = set()
         self._older: set[str] = set()
         self._since = time.monotonic()
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def first(self, unit: str) -> bool:
         """Whether this unit is new here; from now on it is not."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from threading import Lock
 from typing import Final
 
 from controller.sdk.loading import ensure_loaded
@@ -15,7 +15,7 @@ class Journal:
     """Counters and states of one client. Logging is imported when the first line is written."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._states: dict[str, str] = {}
 

@@ -17,6 +17,7 @@ NETWORK: Final = (
     "http.client",
     "json",
     "logging",
+    "controller.assignment.document",
     "controller.sdk.refresh",
     "controller.sdk.reports",
     "controller.sdk.spool",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
-from threading import Event, Thread, current_thread
 from typing import Final
 
 from controller.errors import RulesetRefused, Unavailable
@@ -56,19 +56,21 @@ class Refresher:
         self._poll = poll_seconds
         self._stream = stream
         self._chance = chance
-        self._wake = Event()
-        self._stop = Event()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
         self._failures = 0
         self._wanted = 0
         self._transport = connect()
         self._stream_transport = connect()
-        self._threads: list[Thread] = []
+        self._threads: list[threading.Thread] = []
 
     def run(self) -> None:
         """Fetch, in the calling thread, and listen, in another, until `stop`."""
-        self._threads.append(current_thread())
+        self._threads.append(threading.current_thread())
         if self._stream:
-            listening = Thread(target=self._keep_listening, name="controller-notes", daemon=True)
+            listening = threading.Thread(
+                target=self._keep_listening, name="controller-notes", daemon=True
+            )
             self._threads.append(listening)
             listening.start()
         self._keep_fetching()
@@ -179,7 +181,8 @@ class Refresher:
                 if line.startswith(b"data:"):
                     self._note(line[5:].strip())
         except (OSError, ValueError) as error:
-            self._journal.state("notes", "lost", f"{type(error).__name__}: {error}")
+            if not self._stop.is_set():
+                self._journal.state("notes", "lost", f"{type(error).__name__}: {error}")
         finally:
             stream.close()
         return True

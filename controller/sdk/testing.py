@@ -12,13 +12,16 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from controller.assignment.choice import CHAMPION, Model
 from controller.assignment.hashing import PPM
 from controller.assignment.ruleset import RolloutRules, Ruleset, SlotRules
 from controller.assignment.runs import build_runs
+from controller.sdk.aio import AsyncClient
 from controller.sdk.client import Client
+from controller.sdk.core import Core
 from controller.sdk.engine import Engine
 from controller.sdk.reports import complete
 
@@ -56,23 +59,20 @@ class _RecordingEngine(Engine):
         self.recorded.append(event)
 
 
-class RecordingClient(Client):
-    """A client whose units all get the arm a test chose, and which keeps what is reported.
-
-    Parameters
-    ----------
-    arms : mapping of slot to arm
-    models : mapping of slot to (mapping of arm to Model), optional
-    """
+class _Recording(Core):
+    """What both clients for tests share."""
 
     _engine_type: ClassVar[type[Engine]] = _RecordingEngine
 
     def __init__(
         self,
-        arms: Mapping[str, str],
+        arms: Mapping[str, str] | None = None,
         models: Mapping[str, Mapping[str, Model]] | None = None,
+        *,
+        ruleset: str | Path | Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(bootstrap=fixed_ruleset(arms, models).document())
+        rules = fixed_ruleset(arms or {}, models).document() if ruleset is None else ruleset
+        super().__init__(bootstrap=rules)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -95,6 +95,24 @@ class RecordingClient(Client):
 
     def _completed(self) -> list[dict[str, Any] | str]:
         return [complete(event) for event in self._recorded()]
+
+
+class RecordingClient(_Recording, Client):
+    """A client whose units all get the arm a test chose, and which keeps what is reported.
+
+    Parameters
+    ----------
+    arms : mapping of slot to arm, optional
+        Every unit of these slots gets this arm.
+    models : mapping of slot to (mapping of arm to Model), optional
+        What serves in them; default is a model named after the arm, version ``test``.
+    ruleset : path or mapping, optional
+        Instead of `arms`: a ruleset document whose own rules decide.
+    """
+
+
+class RecordingAsyncClient(_Recording, AsyncClient):
+    """The same for code that holds an `AsyncClient`."""
 
 
 def _fixed(slot: str, arm: str, models: Mapping[str, Model]) -> SlotRules:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -71,7 +71,7 @@ class Transport:
         self._key = key
         self._timeout = timeout_seconds
         self._ssl = ssl_context
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._connection: HTTPConnection | None = None
         self._wire: socket.socket | None = None
         self._aborted = False

@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.assignment.choice import Reason
+from controller.assignment.choice import Choice, Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.hashing import PPM
 from controller.assignment.ruleset import Kill, Ruleset
@@ -458,6 +459,39 @@ def test_many_threads_share_one_client(service: Service, make_client: MakeClient
     assert len({tuple(sorted(counter.items())) for counter in seen}) == 1
     assert client.flush()
     assert Counter(event["unit"] for event in service.events) == Counter(UNITS)
+
+
+def test_the_first_questions_of_many_threads_all_get_the_rules(
+    make_client: MakeClient, live: Ruleset
+) -> None:
+    expected = [evaluate(live, "alert", str(number)) for number in range(16)]
+    found: list[list[Choice]] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads meet in the middle of the start
+    for _ in range(40):
+        client = make_client(bootstrap=live.document())
+        gate = threading.Barrier(16)
+
+        def ask(number: int, client: Client = client, gate: threading.Barrier = gate) -> Choice:
+            gate.wait()
+            return client.assign("alert", unit=str(number))
+
+        with ThreadPoolExecutor(16) as pool:
+            found.append(list(pool.map(ask, range(16))))
+    sys.setswitchinterval(interval)
+    assert found == [expected] * 40
+
+
+def test_an_exposure_that_could_not_be_made_is_made_later(
+    service: Service, make_client: MakeClient
+) -> None:
+    client = make_client(service, stream=False)
+    assert client.wait_until_ready()
+    broken: Any = [("origin",)]
+    assert client.assign("alert", unit="1", attributes=broken).reason is Reason.ERROR
+    assert client.assign("alert", unit="1").reason is Reason.SPLIT
+    assert client.flush(10)
+    assert [event["unit"] for event in service.events] == ["1"]
 
 
 def test_equal_answers_share_one_object(make_client: MakeClient, live: Ruleset) -> None:

@@ -8,8 +8,12 @@ import logging
 import os
 import resource
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +24,12 @@ import pytest
 from controller.assignment.choice import Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.ruleset import Ruleset, digest
+from controller.assignment.signature import sign_ruleset, split_key
 from controller.sdk import Client
 from controller.sdk.snapshot import load
 from tests.sdk.conftest import MakeClient
 from tests.sdk.service import KEY, Handler, Service, sign, wait_for
+from tests.sdk.test_processes import env
 
 UNITS = [f"flight-{number}" for number in range(300)]
 A_MILLISECOND = 1_000_000
@@ -266,6 +272,8 @@ def lies(live: Ruleset) -> dict[str, Callable[[Handler], bool]]:
     body = newer.encode()
     emptied = {**newer.document(), "slots": {}}
     empty_body = json.dumps(emptied).encode()
+    signing, etag = split_key(KEY)[2], digest(empty_body)
+    empty_signature = sign_ruleset(signing, deployment="d-1", version=8, digest=etag)
     return {
         "older": honest(replace(live, version=6)),
         "foreign deployment": honest(replace(newer, deployment="d-2")),
@@ -275,7 +283,7 @@ def lies(live: Ruleset) -> dict[str, Callable[[Handler], bool]]:
         "signature of another version": lie(body, signature=sign(live)),
         "flipped bit": lie(body[:-5] + b"x" + body[-4:], etag=digest(body), signature=sign(newer)),
         "truncated": lie(body[:-1], etag=digest(body), signature=sign(newer)),
-        "implausibly empty": lie(empty_body, signature=sign(newer)),
+        "implausibly empty": lie(empty_body, signature=empty_signature),
         "newer schema": lie(body.replace(b'"schema":1,', b'"schema":2,'), signature=sign(newer)),
         "not json": lie(b"%PDF-1.4"),
         "nothing": lie(b""),
@@ -316,7 +324,7 @@ def test_a_rule_of_the_future_answers_champion_and_is_counted(
 ) -> None:
     client = make_client(service, poll_seconds=0.05, stream=False)
     document = replace(live, version=8).document()
-    document["slots"]["alert"]["rollout"]["algo"] = 2
+    document["slots"]["alert"]["rollout"]["algo"] = 3
     body = json.dumps(document).encode()
     signature = sign(live)
 
@@ -513,6 +521,70 @@ def test_log_lines_do_not_grow_with_calls(
         client.track("cost", unit=str(number))
     time.sleep(0.5)
     assert len(caplog.messages) <= 4, caplog.messages
+
+
+def test_each_change_of_state_is_one_line(
+    service: Service, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "controller.sdk")
+    client = make_client(
+        service, poll_seconds=0.03, flush_seconds=0.03, timeout_seconds=20.0, stream=False
+    )
+    assert client.wait_until_ready()
+    client.track("cost", unit="first")
+    assert client.flush()
+    assert caplog.messages == []
+    for turn in range(2):
+        service.fault = lambda handler: handler.answer(503, b"busy")
+        answered = len(service.requests)
+        for number in range(200):
+            client.track("cost", unit=f"{turn}-{number}")
+            client.assign("alert", unit=f"{turn}-{number}")
+        assert wait_for(lambda: len(service.requests) > answered + 10, 20)  # noqa: B023
+        service.fault = lambda _: False
+        assert client.flush(20)
+        assert wait_for(lambda: client.states()["refresh"] == "ok", 20)
+    lines = Counter(line.partition(" (")[0] for line in caplog.messages)
+    assert lines == {
+        f"sdk_state topic={topic} state={state}": 2
+        for topic in ("refresh", "delivery")
+        for state in ("status_503", "ok")
+    }
+
+
+def test_a_process_that_can_have_no_more_threads_still_answers(
+    service: Service, live: Ruleset, tmp_path: Path
+) -> None:
+    bootstrap = tmp_path / "ruleset.json"
+    bootstrap.write_bytes(live.encode())
+    script = tmp_path / "application.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, threading
+            from controller.sdk import Client
+
+            client = Client.from_env(bootstrap=sys.argv[1])
+            threading.stack_size(1 << 46)  # no machine has room for such a thread
+            choices = [client.assign("alert", unit=f"{n}") for n in range(100)]
+            assert {choice.reason for choice in choices} == {"SPLIT"}, choices[0]
+            states, counts = client.states(), client.counts()
+            assert states["threads"] == "refused", states
+            assert states["delivery"] == "no_thread", states
+            assert counts["events_waiting"] == 100, counts
+            threading.stack_size(0)
+            client.track("cost", unit="later")
+            assert client.flush(20)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, script, bootstrap], capture_output=True, text=True, timeout=60,
+        check=False, env=env(service, tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(service.events) == 101
+    assert len([line for line in done.stderr.splitlines() if "sdk_state" in line]) == 2
 
 
 def test_hundreds_of_strange_calls_never_raise(service: Service, make_client: MakeClient) -> None:

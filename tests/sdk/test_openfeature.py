@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,13 @@ import pytest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode
+from openfeature.exception import ErrorCode, OpenFeatureError
+from openfeature.flag_evaluation import (
+    FlagEvaluationDetails,
+    FlagEvaluationOptions,
+    FlagValueType,
+)
+from openfeature.hook import Hook, HookContext, HookHints
 from openfeature.track import TrackingEventDetails
 
 from controller.assignment.choice import Model
@@ -125,3 +132,96 @@ def test_without_a_ruleset_the_default_stands(client: RecordingClient) -> None:
     details = api.get_client().get_string_details("text", "mine", UNIT)
     assert (details.value, details.error_code) == ("mine", ErrorCode.PROVIDER_NOT_READY)
     api.clear_providers()
+
+
+class Listening(Hook):
+    """Adds an attribute before the evaluation and remembers what it was told afterwards."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def before(self, hook_context: HookContext, hints: HookHints) -> EvaluationContext:
+        self.told.append(("before", hook_context.flag_key))
+        return EvaluationContext(attributes={"channel": "web"})
+
+    def after(
+        self,
+        hook_context: HookContext,
+        details: FlagEvaluationDetails[FlagValueType],
+        hints: HookHints,
+    ) -> None:
+        self.told.append(("after", (details.variant, details.flag_metadata["rollout"])))
+
+    def error(self, hook_context: HookContext, exception: Exception, hints: HookHints) -> None:
+        assert isinstance(exception, OpenFeatureError)
+        self.told.append(("error", exception.error_code))
+
+    def finally_after(
+        self,
+        hook_context: HookContext,
+        details: FlagEvaluationDetails[FlagValueType],
+        hints: HookHints,
+    ) -> None:
+        self.told.append(("finally", details.reason))
+
+
+@pytest.mark.parametrize("where", ["api", "client", "call"])
+def test_hooks_of_every_level_run_around_an_evaluation(
+    where: str, flags: OpenFeatureClient, client: RecordingClient
+) -> None:
+    hook = Listening()
+    if where == "api":
+        api.add_hooks([hook])
+    elif where == "client":
+        flags.add_hooks([hook])
+    options = FlagEvaluationOptions(hooks=[hook]) if where == "call" else None
+    try:
+        assert flags.get_string_value("text", "", UNIT, options) == "v4"
+        assert flags.get_string_value("nowhere", "mine", UNIT, options) == "mine"
+    finally:
+        api.clear_hooks()
+    assert hook.told == [
+        ("before", "text"), ("after", ("challenger", "test-text")), ("finally", "SPLIT"),
+        ("before", "nowhere"), ("error", ErrorCode.FLAG_NOT_FOUND), ("finally", "ERROR"),
+    ]  # fmt: skip
+    (exposure,) = client.events
+    assert exposure["attributes"] == {"origin": "EWR", "channel": "web"}
+
+
+def test_contexts_of_api_client_and_call_are_merged(client: RecordingClient) -> None:
+    api.set_provider(ControllerProvider(client))
+    api.set_evaluation_context(EvaluationContext("nobody", {"plan": "free", "origin": "JFK"}))
+    try:
+        flags = api.get_client()
+        flags.context = EvaluationContext(attributes={"origin": "LGA"})
+        assert flags.get_string_value("text", "", UNIT) == "v4"
+        flags.track("cost", UNIT, TrackingEventDetails(1.0))
+    finally:
+        api.set_evaluation_context(EvaluationContext())
+        api.clear_providers()
+    exposure, outcome = client.events
+    assert exposure["attributes"] == {"plan": "free", "origin": "EWR"}
+    assert (exposure["unit"], outcome["unit"]) == ("4711", "4711")
+
+
+def test_asynchronous_evaluation_gives_the_same(
+    flags: OpenFeatureClient, client: RecordingClient
+) -> None:
+    async def ask() -> tuple[Any, ...]:
+        return (
+            await flags.get_string_value_async("text", "", UNIT),
+            await flags.get_object_value_async("object", {}, UNIT),
+            (await flags.get_integer_details_async("yes", 7, UNIT)).error_code,
+        )
+
+    assert asyncio.run(ask()) == ("v4", {"threshold": 0.25}, ErrorCode.TYPE_MISMATCH)
+    assert len(client.events) == 2
+
+
+def test_tracking_without_a_unit_or_with_a_strange_value_is_refused_quietly(
+    flags: OpenFeatureClient, client: RecordingClient
+) -> None:
+    flags.track("cost")
+    flags.track("cost", EvaluationContext("4711"), TrackingEventDetails(float("nan")))
+    flags.track("cost", EvaluationContext("4711"), TrackingEventDetails(1.0, {"slot": ["no"]}))
+    assert client.events == []

@@ -1,10 +1,8 @@
-"""One client across forks, spawns and servers: every event exactly once, nobody hangs."""
+"""One client across forks, spawns and kills: every event exactly once, nobody hangs."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.sdk.service import KEY, Service, wait_for
+from tests.sdk.service import KEY, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,76 +153,6 @@ def test_multiprocessing_workers_deliver_before_they_leave(
     )  # fmt: skip
     outcomes = Counter(e["unit"] for e in service.events if e["type"] == "outcome")
     assert outcomes == {"main": 1, "worker-0": 1, "worker-1": 1, "worker-2": 1}
-
-
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
-def test_under_gunicorn_every_worker_assigns_refreshes_and_delivers(
-    preload: list[str], service: Service, tmp_path: Path
-) -> None:
-    (tmp_path / "application.py").write_text(
-        textwrap.dedent(
-            """
-            import os
-            from controller.sdk import Client
-
-            client = Client.from_env(flush_seconds=0.1, poll_seconds=0.2)
-            client.track("cost", unit=f"boot-{os.getpid()}")
-
-            def app(environ, start_response):
-                unit = environ["PATH_INFO"].strip("/")
-                client.wait_until_ready()
-                choice = client.assign("alert", unit=unit)
-                body = f"{os.getpid()} {choice.arm} {client.ruleset_version}".encode()
-                start_response("200 OK", [("Content-Length", str(len(body)))])
-                return [body]
-            """
-        )
-    )
-    command = [
-        sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "2", "--threads", "2",
-        "-b", f"unix:{tmp_path}/s", "--graceful-timeout", "5", *preload, "application:app",
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=env(service, tmp_path), stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            asked = Unix(tmp_path / "s")
-            assert wait_for(asked.ready, 20)
-            answers = [asked.get(f"/unit-{n}").split() for n in range(60)]
-            assert len({pid for pid, _, _ in answers}) >= 1
-            assert {version for _, _, version in answers} == {"7"}
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(20) == 0
-    exposed = Counter(e["unit"] for e in service.events if e["type"] == "exposure")
-    del exposed["warm-up"]
-    assert exposed.keys() == {f"unit-{n}" for n in range(60)}
-    booted = [unit for unit in units(service) if unit.startswith("boot-")]
-    assert len(booted) == (1 if preload else 2)
-    assert all(units(service)[unit] == 1 for unit in booted)
-
-
-class Unix:
-    """HTTP over a unix socket, one request a connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-
-    def ready(self) -> bool:
-        try:
-            return bool(self.get("/warm-up"))
-        except OSError:
-            return False
-
-    def get(self, path: str) -> str:
-        with socket.socket(socket.AF_UNIX) as wire:
-            wire.settimeout(5)
-            wire.connect(self._path)
-            wire.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-            data = b""
-            while part := wire.recv(65536):
-                data += part
-        return data.partition(b"\r\n\r\n")[2].decode()
 
 
 def test_kill_9_loses_at_most_the_last_interval(service: Service, tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from controller.assignment.choice import Model
-from controller.sdk.shadow import Shadow
-from controller.sdk.testing import RecordingClient
+from controller.sdk.shadow import AsyncShadow, Shadow
+from controller.sdk.testing import RecordingAsyncClient, RecordingClient
 from tests.sdk.service import wait_for
 
 MODEL = Model(name="boost", version="2")
@@ -98,3 +102,103 @@ def test_at_most_so_many_challengers_work_at_once(client: RecordingClient) -> No
     assert wait_for(lambda: shadow.counts().get("done") == 3)
     assert shadow("1", "later") == 0
     assert wait_for(lambda: shadow.counts().get("done") == 4)
+
+
+def test_a_forked_child_has_room_of_its_own(client: RecordingClient) -> None:
+    gate = threading.Event()
+
+    def wait() -> int:
+        gate.wait(10)
+        return 0
+
+    shadow = Shadow(client, "alert", model=MODEL, most=1, champion=lambda: 0, challenger=wait)
+    shadow("1", "a")
+    child = os.fork()
+    if child == 0:
+        gate.set()
+        shadow("1", "b")
+        os._exit(0 if wait_for(lambda: shadow.counts() == {"done": 1}) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    gate.set()
+    assert wait_for(lambda: shadow.counts() == {"done": 1})
+
+
+# ---------------------------------------------------------------- coroutines
+
+
+def asking(
+    challenger: Callable[[float], Awaitable[float]], **options: Any
+) -> tuple[RecordingAsyncClient, AsyncShadow[[float], float]]:
+    client = RecordingAsyncClient({"alert": "champion"}, {"alert": {"champion": CHAMPION}})
+
+    async def champion(x: float) -> float:
+        return x + 0.1
+
+    return client, AsyncShadow(
+        client, "alert", model=MODEL, score=lambda value: value,
+        champion=champion, challenger=challenger, **options,
+    )  # fmt: skip
+
+
+def test_coroutines_are_asked_in_their_loop_and_both_reported() -> None:
+    async def challenger(x: float) -> float:
+        await asyncio.sleep(0.01)
+        return x + 0.2
+
+    client, shadow = asking(challenger)
+
+    async def story() -> None:
+        assert await shadow("4711", "a-1", 1.0) == 1.1
+        await asyncio.sleep(0.05)
+
+    asyncio.run(story())
+    assert shadow.counts() == {"done": 1}
+    assert [(e["arm"], e["ref"], e["score"], e["model"]) for e in client.events] == [
+        ("champion", "a-1", 1.1, "logistic@1"),
+        ("challenger", "a-1/challenger", 1.2, "boost@2"),
+    ]
+
+
+def test_a_late_coroutine_is_cancelled_and_a_failing_one_is_counted() -> None:
+    cancelled: list[bool] = []
+
+    async def challenger(x: float) -> float:
+        if x < 0:
+            raise RuntimeError("no weather")
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return x
+
+    client, shadow = asking(challenger, timeout_seconds=0.05, most=2)
+
+    async def story() -> None:
+        started = time.perf_counter()
+        assert await shadow("1", "a", 1.0) == 1.1
+        assert await shadow("1", "b", -1.0) == -0.9
+        assert await shadow("1", "c", 1.0) == 1.1
+        assert time.perf_counter() - started < 0.05
+        await asyncio.sleep(0.15)
+
+    asyncio.run(story())
+    assert cancelled == [True]
+    assert shadow.counts() == {"late": 1, "failed": 1, "skipped": 1}
+    assert [event["arm"] for event in client.events] == ["champion"] * 3
+
+
+def test_the_champions_coroutine_error_is_the_callers() -> None:
+    async def fail(x: float) -> float:
+        raise LookupError("no model")
+
+    client, _ = asking(fail)
+    shadow = AsyncShadow(client, "alert", model=MODEL, champion=fail, challenger=fail)
+
+    async def story() -> None:
+        with pytest.raises(LookupError, match="no model"):
+            await shadow("1", "a", 1.0)
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert shadow.counts() == {"failed": 1}

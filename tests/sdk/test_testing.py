@@ -1,3 +1,4 @@
+import asyncio
 import doctest
 from pathlib import Path
 
@@ -6,7 +7,10 @@ import pytest
 import controller.sdk.client
 import controller.sdk.testing
 from controller.assignment.choice import Model, Reason
-from controller.sdk.testing import RecordingClient
+from controller.assignment.evaluate import evaluate
+from controller.assignment.hashing import PPM
+from controller.sdk.testing import RecordingAsyncClient, RecordingClient
+from tests.unit.assignment.rulesets import rollout, ruleset, slot
 
 
 def test_every_unit_gets_the_arm_the_test_chose() -> None:
@@ -33,6 +37,27 @@ def test_what_is_reported_is_kept_as_it_would_travel() -> None:
     assert client.complaints == ["outcome: unit must not be empty."]
     client.clear()
     assert client.events == []
+
+
+def test_the_rules_of_a_document_decide_where_they_are_given() -> None:
+    rules = ruleset(slot(rollout(enrolled_ppm=PPM)))
+    client = RecordingClient(ruleset=rules.document())
+    choices = [client.assign("alert", unit=str(number)) for number in range(40)]
+    assert choices == [evaluate(rules, "alert", str(number)) for number in range(40)]
+    assert {choice.arm for choice in choices} == {"champion", "challenger"}
+    assert len(client.events) == 40
+
+
+def test_async_code_has_the_same_client() -> None:
+    async def application() -> list[str]:
+        async with RecordingAsyncClient({"alert": "challenger"}) as client:
+            assert await client.wait_until_ready()
+            client.assign("alert", unit="1")
+            client.track("cost", unit="1", value=1.0)
+            assert await client.flush()
+            return [event["type"] for event in client.events]
+
+    assert asyncio.run(application()) == ["exposure", "outcome"]
 
 
 def test_no_file_is_written_and_no_thread_is_started(
