@@ -37,6 +37,8 @@ def pages_of(world: World) -> Iterator[tuple[str, str]]:
     yield "approval", f"/approvals/{proposal}"
     yield "slots", "/slots"
     yield "kill", "/slots/late-flight-alert/kill"
+    yield "overrides", "/slots/late-flight-alert/overrides"
+    yield "reach", "/reach"
     yield "audit", "/audit/verify"
     yield "evidence", f"/evidence/{evidence}"
     yield "operators", "/operators"

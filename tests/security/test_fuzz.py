@@ -41,6 +41,9 @@ DEFINITIONS: list[dict[str, Any]] = [
     METRIC,
     SLOT,
     {"ramp": [{"enrolled": 0.5, "dwell": "1h"}], "oec": {"horizon": 1000}},
+    {"unit": "departure", "share": "5%", "tag": "cost"},
+    {"unit": "departure", "slots": {"late": 0.5}},
+    {"arm": "champion"},
 ]
 JSON = st.recursive(
     SCALAR,

@@ -16,6 +16,7 @@ from controller.experiments.document import check_key
 from controller.flow.actors import Role, Scope
 from controller.flow.define import put_metric, put_policy, put_slot
 from controller.flow.ports.definitions import StoredSlot
+from controller.flow.traffic_rules import Reach, TrafficRules, reach_of
 from controller.service.http.calls import Answer, Call, answer
 from controller.service.http.router import Access, Handler, Route, service
 from controller.service.http.runtime import WebRuntime
@@ -76,24 +77,26 @@ def _slots(runtime: WebRuntime) -> list[Route]:
     def put(call: Call) -> Answer:
         key = check_key(call.path["key"], "key")
         stored = put_slot(runtime.store, call.project, call.body, key=key, actor=call.actor)
-        return slot_answer(stored)
+        with runtime.store.reading() as work:
+            return slot_answer(stored, reach_of(work, call.project, stored.slot))
 
     def get(call: Call) -> Answer:
         with runtime.store.reading() as work:
             stored = work.definitions.slot(call.project, call.path["key"])
-        if stored is None:
-            raise NotFound(f"There is no slot {call.path['key']!r:.80}.")
-        return slot_answer(stored)
+            if stored is None:
+                raise NotFound(f"There is no slot {call.path['key']!r:.80}.")
+            return slot_answer(stored, reach_of(work, call.project, stored.slot))
 
     def every(call: Call) -> Any:
         with runtime.store.reading() as work:
             found = work.definitions.slots(call.project)
-        return {"slots": [slot_document(one) for one in found]}
+            rules = TrafficRules(work, call.project)
+        return {"slots": [slot_document(one, rules.reach(one.slot)) for one in found]}
 
     return _kind("slot", "key", put=put, get=get, every=every, writers=AUTHORS)
 
 
-def slot_document(stored: StoredSlot) -> dict[str, Any]:
+def slot_document(stored: StoredSlot, reach: Reach) -> dict[str, Any]:
     """A slot's definition, and under `status` what the service keeps beside it."""
     previous = stored.previous_champion
     return {
@@ -102,15 +105,16 @@ def slot_document(stored: StoredSlot) -> dict[str, Any]:
             "version": stored.version,
             "kill": stored.kill,
             "previous_champion": None if previous is None else previous.document(),
+            "reach": reach.document(),
             "updated_at": stored.updated_at,
             "updated_by": stored.updated_by,
         },
     }
 
 
-def slot_answer(stored: StoredSlot) -> Answer:
+def slot_answer(stored: StoredSlot, reach: Reach) -> Answer:
     """A slot with its version as ETag."""
-    return answer(slot_document(stored), ETag=f'"{stored.version}"')
+    return answer(slot_document(stored, reach), ETag=f'"{stored.version}"')
 
 
 def _kind(

@@ -18,6 +18,9 @@ from controller.service.http.loader import parse_json
 from controller.service.http.router import Route, service
 from controller.service.http.runtime import WebRuntime
 
+LOST_HEADER = "Controller-Events-Lost"
+MOST_LOST_DIGITS = 9
+
 
 class EventBatch(Struct, forbid_unknown_fields=True):
     """Up to 500 events; a batch id makes sending it again harmless."""
@@ -82,12 +85,13 @@ def event_routes(runtime: WebRuntime) -> list[Route]:
     def record(call: Call) -> Answer:
         check_once(call.raw)
         key = call.caller.key
+        key_id = call.actor.name if key is None else key.key_id
         received_at = datetime.fromtimestamp(runtime.clock(), UTC)
         try:
             receipt = accept(
                 runtime.inbox,
                 call.project,
-                call.actor.name if key is None else key.key_id,
+                key_id,
                 None,
                 call.raw,
                 received_at,
@@ -95,6 +99,10 @@ def event_routes(runtime: WebRuntime) -> list[Route]:
         except InvalidInput:
             parse_json(call.raw)  # where the text itself is wrong, that is the better answer
             raise
+        lost = _events_lost(call)
+        repeated = receipt.duplicates and not receipt.accepted
+        if lost and not repeated:  # a repeat says again what was counted
+            runtime.counts.events_lost(call.project, key_id, lost)
         runtime.telemetry.count("events_accepted", receipt.accepted)
         runtime.telemetry.count("events_rejected", len(receipt.rejected))
         return answer(receipt.document(), status=202)
@@ -168,6 +176,12 @@ def event_routes(runtime: WebRuntime) -> list[Route]:
             errors=(InvalidInput, BatchReuse),
         ),
     ]
+
+
+def _events_lost(call: Call) -> int:
+    """How many events the sender says its spool had to drop; nonsense counts as none."""
+    said = call.request.headers.get(LOST_HEADER, "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= MOST_LOST_DIGITS else 0
 
 
 def check_once(raw: bytes) -> None:

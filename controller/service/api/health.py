@@ -37,6 +37,7 @@ def health_routes(runtime: WebRuntime, router: Router) -> list[Route]:
         return answer({"status": "ready"})
 
     def metrics(_call: Call) -> Answer:
+        runtime.counts.measure()
         return Answer(
             body=_of_this_process(runtime.telemetry.exposition()).encode(),
             media="text/plain; version=0.0.4; charset=utf-8",

@@ -19,7 +19,7 @@ from controller.errors import InvalidInput, NotFound
 from controller.events.contracts import MAX_ATTRIBUTES, MAX_VALUE
 from controller.flow import assign as cases
 from controller.flow.actors import Scope
-from controller.flow.exposure_tokens import read_exposure, sign_exposure
+from controller.flow.exposure_tokens import LIFE_SECONDS, read_exposure, sign_exposure
 from controller.flow.exposures import Durability
 from controller.service.api.assign import MOST_REQUESTS, asker
 from controller.service.http.calls import Answer, Call, answer, encode
@@ -40,17 +40,24 @@ REASONS: Final = {
 }
 """OFREP's words for ours; every other reason is its DEFAULT."""
 
+_MISSING: Final = "TARGETING_KEY_MISSING"
+
 CODES: Final = {
     "not_found": "FLAG_NOT_FOUND",
+    "route_not_found": "FLAG_NOT_FOUND",  # a key with a slash is no slot
     "malformed_json": "PARSE_ERROR",
     "too_deep": "PARSE_ERROR",
     "duplicate_key": "PARSE_ERROR",
     "too_many_keys": "PARSE_ERROR",
-    "targeting_key_missing": "TARGETING_KEY_MISSING",
+    "targeting_key_missing": _MISSING,
 }
 STATUSES: Final = {422: 400}
+FLAGS: Final = "/ofrep/v1/evaluate/flags"
+TOKEN_RENEWED_SECONDS: Final = LIFE_SECONDS / 2
 TARGETING_KEY: Final = "targetingKey"
+NEEDS_A_UNIT: Final = f"Send the unit as {TARGETING_KEY} in the context."
 EXPOSE: Final = "expose"
+NOBODY: Final = "-"  # asks where every unit has the same answer
 
 
 class Evaluation(Struct, forbid_unknown_fields=False):
@@ -82,6 +89,9 @@ class _TargetingKeyMissing(InvalidInput):
 
     code = "targeting_key_missing"
 
+    def __init__(self) -> None:
+        super().__init__(NEEDS_A_UNIT)
+
 
 def ofrep_routes(runtime: WebRuntime) -> list[Route]:
     """Single and bulk evaluation, and the exposure of what was evaluated in bulk."""
@@ -92,7 +102,9 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
         rules = ruleset.slots.get(slot)
         if rules is None or _is_closed(call, rules):
             raise NotFound(f"There is no slot {slot!r:.80}.")
-        request = _request(slot, call.body.context, rules, expose=True)
+        if _lacks_unit(call.body.context, rules):
+            raise _TargetingKeyMissing
+        request = _request(slot, call.body.context, expose=True)
         choice, written = cases.assign(
             ruleset,
             request,
@@ -105,13 +117,18 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
 
     def bulk(call: Call) -> Answer:
         ruleset = _ruleset(runtime, call)
-        tag = _tag(call, ruleset)
+        tag = _tag(call, ruleset, runtime.clock())
         if call.request.if_none_match.contains_weak(tag):
             return Answer(status=304, headers={"ETag": f'"{tag}"'})
-        open_slots = [rules for rules in ruleset.slots.values() if not _is_closed(call, rules)]
+        context = call.body.context
+        shown = [rules for rules in ruleset.slots.values() if not _is_closed(call, rules)]
+        unanswered = [rules for rules in shown if _lacks_unit(context, rules)]
+        if unanswered and len(unanswered) == len(shown):
+            raise _TargetingKeyMissing
         requests = [
-            _request(rules.slot, call.body.context, rules, expose=rules.bulk_expose)
-            for rules in open_slots
+            _request(rules.slot, context, expose=rules.bulk_expose)
+            for rules in shown
+            if rules not in unanswered
         ]
         choices, written = cases.assign_many(
             ruleset,
@@ -125,6 +142,7 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
             _shown(runtime, call, choice, request, written if request.expose else "none")
             for choice, request in zip(choices, requests, strict=True)
         ]
+        flags += [_failure(rules.slot, _MISSING, NEEDS_A_UNIT) for rules in unanswered]
         return answer({"flags": flags}, ETag=f'"{tag}"')
 
     def expose(call: Call) -> Any:
@@ -141,7 +159,7 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
     }
     return [
         Route(
-            path="/ofrep/v1/evaluate/flags/<slot>",
+            path=f"{FLAGS}/<slot>",
             name="ofrep_evaluate",
             summary="OFREP: one slot for one unit",
             handler=single,
@@ -153,7 +171,7 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
             **common,
         ),
         Route(
-            path="/ofrep/v1/evaluate/flags",
+            path=FLAGS,
             name="ofrep_evaluate_bulk",
             summary="OFREP: every slot for one unit; exposes nobody unless the slot says so",
             handler=bulk,
@@ -190,14 +208,16 @@ def _is_closed(call: Call, rules: SlotRules) -> bool:
     return asker(call).is_client and not rules.clients
 
 
-def _request(
-    slot: str, context: Mapping[str, Any], rules: SlotRules, *, expose: bool
-) -> cases.Request:
+def _lacks_unit(context: Mapping[str, Any], rules: SlotRules) -> bool:
+    """Whether the slot splits its units and the context names none."""
+    splits = rules.kill is None and rules.rollout is not None
+    return splits and context.get(TARGETING_KEY) in (None, "")
+
+
+def _request(slot: str, context: Mapping[str, Any], *, expose: bool) -> cases.Request:
     unit = context.get(TARGETING_KEY)
     if unit is None or unit == "":
-        if rules.kill is None and rules.rollout is not None:
-            raise _TargetingKeyMissing(f"Send the unit as {TARGETING_KEY} in the context.")
-        return cases.Request(slot=slot, unit="-", expose=False)
+        return cases.Request(slot=slot, unit=NOBODY, expose=False)
     if not isinstance(unit, str):
         raise InvalidInput(f"{TARGETING_KEY} must be a string.", field=TARGETING_KEY)
     wanted = context.get(EXPOSE, True)
@@ -235,7 +255,7 @@ def _shown(
         metadata["model"] = f"{choice.model.name} {choice.model.version}"
     if choice.rollout is not None and choice.allocation is not None:
         metadata |= {"rollout": choice.rollout, "allocation": choice.allocation}
-    if choice.exposed and written == "none":
+    if choice.exposed and written == "none" and call.body.context.get(TARGETING_KEY):
         metadata["exposure_token"] = sign_exposure(
             runtime.settings.require_secret(),
             call.project,
@@ -253,24 +273,32 @@ def _shown(
     }
 
 
-def _tag(call: Call, ruleset: Ruleset) -> str:
-    """Covers ruleset and context: a changed context is another answer."""
-    context = msgspec.json.encode(call.body.context, order="deterministic")
-    parts = (call.project.encode(), str(ruleset.version).encode(), context)
+def _tag(call: Call, ruleset: Ruleset, now: float) -> str:
+    """Covers what the answer depends on: ruleset, context, kind of key, and the tokens' age."""
+    parts = (
+        call.project.encode(),
+        str(ruleset.version).encode(),
+        b"browser" if asker(call).is_client else b"server",
+        str(int(now // TOKEN_RENEWED_SECONDS)).encode(),
+        msgspec.json.encode(call.body.context, order="deterministic"),
+    )
     return sha256(b"\n".join(parts)).hexdigest()
 
 
 def _refused(problem: Problem) -> Answer:
-    """A problem in OFREP's form."""
+    """A problem in OFREP's form; only one of a single flag names its key."""
     plain = problem_answer(problem)
     code = CODES.get(problem.code, "INVALID_CONTEXT" if problem.status == 422 else "GENERAL")
-    document = {
-        "key": problem.instance.rpartition("/")[2],
-        "errorCode": code,
-        "errorDetails": problem.detail,
-    }
+    key = problem.instance.removeprefix(FLAGS).removeprefix("/")
+    document = _failure(key, code, problem.detail)
+    if not key:
+        del document["key"]
     return Answer(
         status=STATUSES.get(problem.status, problem.status),
         body=encode(document),
         headers=plain.headers,
     )
+
+
+def _failure(key: str, code: str, details: str) -> dict[str, str]:
+    return {"key": key, "errorCode": code, "errorDetails": details}

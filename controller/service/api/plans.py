@@ -47,7 +47,7 @@ class PlanRequest(Struct, forbid_unknown_fields=True):
     traffic: PerDay | TrafficRange | None = None
     policy: Annotated[str, Meta(max_length=64)] | None = None
     challengers: Annotated[int, Meta(ge=1, le=8)] = 1
-    weights: dict[str, float] | None = None
+    weights: dict[str, float | str] | None = None
     baselines: dict[str, StatedBaseline] = field(default_factory=dict)
     start: date | None = None
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from controller.errors import (
     ApprovalInvalid,
@@ -16,6 +16,7 @@ from controller.errors import (
     IllegalTransition,
     InvalidInput,
     NotFound,
+    PlanInfeasible,
     PolicyNotAllowed,
     PreconditionRequired,
     QuorumImpossible,
@@ -23,6 +24,7 @@ from controller.errors import (
 )
 from controller.flow.actors import Role, Scope
 from controller.flow.create import create_rollout
+from controller.flow.edit import would_be
 from controller.flow.kill import kill, lift
 from controller.flow.status import status_document
 from controller.flow.verbs import act
@@ -46,6 +48,8 @@ NEEDS_APPROVAL_HEADER: Final = "Controller-Needs-Approval"
 _VERSION: Final = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 
 Note = Annotated[str, Meta(max_length=2000)]
+Weights = Annotated[dict[str, float | str], Meta(min_length=2, max_length=9)]
+"""Arm to share of the enrolled traffic, in [0, 1] or like `"20%"`."""
 
 
 class NewRollout(Struct, forbid_unknown_fields=True):
@@ -57,6 +61,8 @@ class NewRollout(Struct, forbid_unknown_fields=True):
     owner: Annotated[str, Meta(max_length=128)] | None = None
     requested_by: Annotated[str, Meta(max_length=64)] | None = None
     hypothesis: Note = ""
+    weights: Weights | None = None
+    eligible: dict[str, Any] | None = None
 
 
 class RolloutQuery(Struct, forbid_unknown_fields=True):
@@ -92,6 +98,20 @@ class Action(Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
+class Submit(Action, forbid_unknown_fields=True):
+    """A plan known to be unable to decide is refused unless that is accepted."""
+
+    accept_infeasible: bool = False
+
+
+class Edit(Struct, forbid_unknown_fields=True):
+    """What shall be different from now on; what is absent stays, `eligible: null` admits all."""
+
+    weights: Weights | None = None
+    eligible: dict[str, Any] | UnsetType | None = UNSET
+    note: Note = ""
+
+
 class Kill(Struct, forbid_unknown_fields=True):
     """Which model serves everybody: `champion`, `previous` or `fallback`."""
 
@@ -113,7 +133,13 @@ class DecisionList(Struct):
 
 def rollout_routes(runtime: WebRuntime) -> list[Route]:
     """Rollouts, their verbs, and the kill switch."""
-    return [*_asking(runtime), *_following(runtime), *_verbs(runtime), *_kills(runtime)]
+    return [
+        *_asking(runtime),
+        *_following(runtime),
+        *_verbs(runtime),
+        _edits(runtime),
+        *_kills(runtime),
+    ]
 
 
 # ---------------------------------------------------------------- asking
@@ -133,6 +159,8 @@ def _asking(runtime: WebRuntime) -> list[Route]:
             owner=wanted.owner,
             requested_by=wanted.requested_by,
             hypothesis=wanted.hypothesis,
+            weights=wanted.weights,
+            eligible=wanted.eligible,
             actor=call.actor,
         )
         location = f"/v1/rollouts/{rollout.id}"
@@ -293,7 +321,7 @@ def _verbs(runtime: WebRuntime) -> list[Route]:
             handler=_verb(runtime, verb),
             reads="json",
             optional=True,
-            body=Action,
+            body=Submit if verb is Verb.SUBMIT else Action,
             query=ActionQuery,
             answer=dict[str, Any],
             idempotent=True,
@@ -301,7 +329,51 @@ def _verbs(runtime: WebRuntime) -> list[Route]:
             errors=_RAISING_ERRORS if verb.raises_exposure else _RETREAT_ERRORS,
         )
         for verb in Verb
+        if verb is not Verb.EDIT
     ]
+
+
+def _edits(runtime: WebRuntime) -> Route:
+    store = runtime.store
+
+    def change(call: Call) -> Answer:
+        asked: Edit = call.body
+        edits: dict[str, Any] = {} if asked.weights is None else {"weights": asked.weights}
+        if asked.eligible is not UNSET:
+            edits["eligible"] = asked.eligible
+        rollout = act(
+            store,
+            call.project,
+            call.path["rollout"],
+            Verb.EDIT,
+            actor=call.actor,
+            if_match=if_match(call),
+            note=asked.note,
+            edits=edits,
+            dry_run=call.query.dry_run,
+        )
+        if not call.query.dry_run:
+            return _shown(runtime, call, rollout.id)
+        with store.reading() as work:
+            before = work.rollouts.get(call.project, rollout.id)
+            would = {} if before is None else would_be(work, before, edits)
+        return answer({"dry_run": True, "verb": Verb.EDIT.value, "would": would})
+
+    return Route(
+        method="POST",
+        path=f"/v1/rollouts/<rollout>/actions/{Verb.EDIT.value}",
+        name="edit_rollout",
+        summary="Change weights or eligibility of a live rollout; nobody changes arm",
+        access=service(Scope.ADMIN),
+        handler=change,
+        reads="json",
+        body=Edit,
+        query=ActionQuery,
+        answer=dict[str, Any],
+        idempotent=True,
+        if_match=True,
+        errors=_RAISING_ERRORS,
+    )
 
 
 def _verb(runtime: WebRuntime, verb: Verb) -> Callable[[Call], Answer]:
@@ -315,6 +387,7 @@ def _verb(runtime: WebRuntime, verb: Verb) -> Callable[[Call], Answer]:
             actor=call.actor,
             if_match=before,
             note=call.body.note,
+            accept_infeasible=isinstance(call.body, Submit) and call.body.accept_infeasible,
             dry_run=call.query.dry_run,
         )
         waits = verb in GATED and rollout.generation == before
@@ -359,6 +432,7 @@ _RAISING_ERRORS: Final = (
     ApprovalInvalid,
     BaselineUnknown,
     InvalidInput,
+    PlanInfeasible,
     PolicyNotAllowed,
     QuorumImpossible,
 )

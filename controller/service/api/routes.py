@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.service.api.aliases import alias_routes
 from controller.service.api.approvals import approval_routes
 from controller.service.api.assign import assign_routes
 from controller.service.api.definitions import definition_routes
@@ -13,6 +14,7 @@ from controller.service.api.plans import plan_routes
 from controller.service.api.records import record_routes
 from controller.service.api.rollouts import rollout_routes
 from controller.service.api.rulesets import ruleset_routes
+from controller.service.api.traffic import traffic_routes
 from controller.service.http.router import Route, Router
 from controller.service.http.runtime import WebRuntime
 
@@ -25,7 +27,9 @@ def api_routes(runtime: WebRuntime, router: Router) -> list[Route]:
         *assign_routes(runtime),
         *ofrep_routes(runtime),
         *event_routes(runtime),
+        *alias_routes(runtime),
         *definition_routes(runtime),
+        *traffic_routes(runtime),
         *plan_routes(runtime),
         *rollout_routes(runtime),
         *approval_routes(runtime),

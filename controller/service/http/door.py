@@ -62,6 +62,7 @@ class Door:
     ) -> None:
         self._inner = inner
         self._hot = router.hot
+        self._refusal_below = router.refusal_below
         self._quiet = frozenset(route.name for route in self._hot.values())
         self._pipeline = pipeline
         self._telemetry = telemetry
@@ -95,10 +96,10 @@ class Door:
             check_address(environ)
             self._check_host(environ)
         except ControllerError as error:
-            problem = problem_of(error, instance=environ.get("PATH_INFO", "")[:200])
-            return send(problem_answer(problem), environ, start)
+            return send(self._refuse(error, environ), environ, start)
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
-        route, parts = self._hot.get((method, path)), {}
+        # What ends with a slash names a route's fixed part, not a route.
+        route, parts = None if path.endswith("/") else self._hot.get((method, path)), {}
         if route is None:
             above, _, last = path.rpartition("/")
             route = self._hot.get((method, f"{above}/"))
@@ -106,6 +107,11 @@ class Door:
                 return self._inner(environ, start)
             parts = {route.parts[0]: last.encode("latin-1").decode("utf-8", "replace")}
         return send(self._pipeline(route, Request(environ), parts), environ, start)
+
+    def _refuse(self, error: ControllerError, environ: WSGIEnvironment) -> Answer:
+        path = environ.get("PATH_INFO", "")
+        problem = problem_of(error, instance=path[:200])
+        return (self._refusal_below(path) or problem_answer)(problem)
 
     def _check_host(self, environ: WSGIEnvironment) -> None:
         if self._hosts is None or environ.get("PATH_INFO") in HEALTH:

@@ -88,8 +88,9 @@ class Pipeline:
     def refuse(self, error: ControllerError, request: Request, route: Route | None) -> Answer:
         """The answer that tells of an error: a page on console routes, else problem+json."""
         problem = problem_of(error, instance=request.path[:200])
-        if route is not None and route.refuse is not None:
-            return route.refuse(problem)
+        refuse = self._router.refusal_below(request.path) if route is None else route.refuse
+        if refuse is not None:
+            return refuse(problem)
         page = self._router.page_of_problem
         wants_page = is_page(route) if route is not None else is_browsing(request)
         if page is not None and wants_page:

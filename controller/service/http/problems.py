@@ -28,6 +28,7 @@ STATUS: Final[dict[type[ControllerError], int]] = {
     errors.PreconditionRequired: 428,
     errors.PolicyNotAllowed: 403,
     errors.BaselineUnknown: 422,
+    errors.PlanInfeasible: 422,
     errors.QuorumImpossible: 422,
     errors.NotPermitted: 403,
     errors.Unauthenticated: 401,

@@ -189,6 +189,15 @@ class Router:
         """The routes in front of Flask, by method and the fixed part of their path."""
         return {(route.method, route.fixed): route for route in self.routes if route.hot}
 
+    def refusal_below(self, path: str) -> Callable[[Problem], Answer] | None:
+        """The protocol's own form of a refusal for an address below one of its routes."""
+        forms = (
+            route.refuse
+            for route in self.routes
+            if route.refuse is not None and route.parts and path.startswith(route.fixed)
+        )
+        return next(forms, None)
+
     def get(self, name: str | None) -> Route | None:
         """The route of an endpoint name; None means that nothing may be served."""
         return None if name is None else self._routes.get(name)

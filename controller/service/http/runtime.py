@@ -14,6 +14,7 @@ from controller.flow.ports.ingest import Inbox, IngestStore
 from controller.flow.ports.people import Key
 from controller.flow.ports.work import Store
 from controller.flow.ports_pins import Pins
+from controller.flow.process_counts import ProcessCounts
 from controller.flow.serve import Notes, Rulesets
 from controller.service.http.authentication import Authenticator
 from controller.service.http.limits import Buckets, SignInThrottle
@@ -111,7 +112,13 @@ class WebRuntime:
         """Exposures of remotely evaluated units."""
         return ExposureLog(self.inbox, clock=self.clock)
 
+    @cached_property
+    def counts(self) -> ProcessCounts:
+        """What this process counts for the whole service."""
+        return ProcessCounts(self.store, self.pins, self.telemetry)
+
     def close(self) -> None:
         """Stop the threads of this process; exposures that wait are written first."""
         self.exposures.close()
+        self.counts.close()
         self.rulesets.close()

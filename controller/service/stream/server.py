@@ -46,6 +46,7 @@ class Streams:
         self._open: defaultdict[str, set[Writer]] = defaultdict(set)
         self._greeting = 0
         self._subscribed = False
+        self._told: dict[str, int] = {}
         self._stop = asyncio.Event()
         self.port = runtime.port
         self.listening = asyncio.Event()
@@ -99,6 +100,10 @@ class Streams:
             await asyncio.sleep(RESUBSCRIBE_SECONDS)
 
     def _pass_on(self, note: Note) -> None:
+        """Tell a project's streams, once: notes come twice (the outbox repeats them) or late."""
+        if note.version <= self._told.get(note.project, 0):
+            return
+        self._told[note.project] = note.version
         data = json.dumps({"version": note.version})
         line = f"event: ruleset\nid: {note.version}\ndata: {data}\n\n".encode()
         for writer in tuple(self._open.get(note.project, ())):

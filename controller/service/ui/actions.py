@@ -23,6 +23,7 @@ ROLES: Final[Mapping[Verb, tuple[Role, ...]]] = {
     Verb.ADVANCE: _ASKERS,
     Verb.RESUME: _ASKERS,
     Verb.PROMOTE: _ASKERS,
+    Verb.EDIT: _ASKERS,
     Verb.PAUSE: _STOPPERS,
     Verb.ROLLBACK: _STOPPERS,
     Verb.ABORT: _STOPPERS,
@@ -31,7 +32,7 @@ ROLES: Final[Mapping[Verb, tuple[Role, ...]]] = {
 """Who may ask for a verb; the use case decides, this only says it beforehand."""
 
 _ORDER: Final = (
-    Verb.SUBMIT, Verb.START, Verb.ADVANCE, Verb.PROMOTE, Verb.RESUME, Verb.RETRY,
+    Verb.SUBMIT, Verb.START, Verb.ADVANCE, Verb.PROMOTE, Verb.RESUME, Verb.RETRY, Verb.EDIT,
     Verb.PAUSE, Verb.ROLLBACK, Verb.ABORT, Verb.UNDO,
 )  # fmt: skip
 
@@ -45,6 +46,7 @@ DONE: Final = {
     "rollback": "Rolling back: everybody goes back to the champion.",
     "abort": "Ended.",
     "undo": "Undone: the previous champion serves again.",
+    "edit": "Changed. Nobody met another arm; what had to move sees the champion.",
     "retry": "This is the new attempt; nothing of the earlier one counts here.",
     "approve": "Your approval is recorded.",
     "reject": "Your rejection is recorded; the proposal is closed.",
@@ -131,7 +133,7 @@ def _sensible(view: View, verb: Verb) -> bool:
 def _kind(verb: Verb) -> str:
     if verb in (Verb.ROLLBACK, Verb.ABORT, Verb.UNDO):
         return "harm"
-    return "main" if verb.raises_exposure and verb is not Verb.RETRY else "plain"
+    return "main" if verb.raises_exposure and verb not in (Verb.RETRY, Verb.EDIT) else "plain"
 
 
 # ---------------------------------------------------------------- what each verb does, in words
@@ -149,22 +151,26 @@ class _Told:
 
 
 def _now(view: View) -> tuple[str, str]:
-    return numbers.share(view.status["enrolled"]), numbers.share(view.status["challenger_share"])
+    status = view.status
+    part = status["enrolled"] * status["reach"]["share"]
+    return numbers.share(part), numbers.share(status["challenger_traffic"])
 
 
 def _shares(view: View, enrolled: float, challenger: float) -> Effect:
-    now = _now(view)
+    now, reach = _now(view), view.status["reach"]["share"]
     return (
-        ("Traffic in the test", now[0], numbers.share(enrolled)),
-        ("Traffic that meets the challenger", now[1], numbers.share(challenger)),
+        ("Traffic in the test", now[0], numbers.share(enrolled * reach)),
+        ("Traffic that meets the challenger", now[1], numbers.share(challenger * reach)),
     )
 
 
 def _stage(view: View, index: int) -> tuple[str, Effect]:
     """The enrolled share of a stage in words, and what it would change."""
     enrolled = view.status["step"]["stages"][index]["enrolled"]
-    weights = view.document["spec"]["weights"] or {}
+    allocation = view.status["allocation"]
+    weights = (allocation or view.document["spec"])["weights"] or {}
     challengers = sum(part for arm, part in weights.items() if arm != CHAMPION)
+    challengers *= 1.0 - (allocation["retired"] if allocation else 0.0)
     return numbers.share(enrolled), _shares(view, enrolled, enrolled * challengers)
 
 
@@ -229,6 +235,16 @@ def _undo(view: View) -> _Told:
     return _Told(label=f"Undo: back to {old}", words=words, effect=effect)
 
 
+def _edit(view: View) -> _Told:
+    words = (
+        "Nobody is moved from one arm to another: an arm keeps its units or gives some up, and the "
+        "evidence goes on. What is pending is void, because it described another split."
+    )
+    number = view.status["allocation"]["number"] if view.status["allocation"] else 0
+    effect = (("Allocation", str(number), str(number + 1)),)
+    return _Told(label="Change split or eligibility", words=words, effect=effect)
+
+
 def _retry(view: View) -> _Told:
     words = (
         "A new attempt with the same models is drafted. It starts from nothing: no unit and no "
@@ -272,4 +288,5 @@ _TELL: Final[Mapping[Verb, Callable[[View], _Told]]] = {
     Verb.ABORT: _abort,
     Verb.UNDO: _undo,
     Verb.RETRY: _retry,
+    Verb.EDIT: _edit,
 }

@@ -118,7 +118,7 @@ def ballot_of(work: Work, call: Call, proposal: Proposal, rollout: Rollout, view
     return Ballot(
         title=title_of(rollout, proposal),
         words=_words(rollout, proposal, view),
-        effect=_effect(proposal, rollout),
+        effect=_effect(proposal, rollout, view),
         frozen=tuple(frozen),
         moved=tuple(_moved(one, live.get((one.metric, one.arm))) for one in frozen),
         claims=tuple(_claims(proposal.document["claim"], judgement, view)),
@@ -142,6 +142,13 @@ def ballot_of(work: Work, call: Call, proposal: Proposal, rollout: Rollout, view
 
 def _words(rollout: Rollout, proposal: Proposal, view: View) -> str:
     units = words.many(view.slot.slot.unit)
+    reach = view.status["reach"]["sentence"]
+    whom = f"the {units} that it may reach" if reach else units
+    told = _will_meet(rollout, proposal, view, whom)
+    return f"{told} {reach}" if reach else told
+
+
+def _will_meet(rollout: Rollout, proposal: Proposal, view: View, units: str) -> str:
     to = proposal.document["content"]["to"]
     share = numbers.share(to["challenger_share"])
     if proposal.transition == "promote":
@@ -161,10 +168,12 @@ def _words(rollout: Rollout, proposal: Proposal, view: View) -> str:
     )
 
 
-def _effect(proposal: Proposal, rollout: Rollout) -> tuple[tuple[str, str, str], ...]:
+def _effect(proposal: Proposal, rollout: Rollout, view: View) -> tuple[tuple[str, str, str], ...]:
     """What changes, from the very document whose digest people sign."""
     before, after = (proposal.document["content"][side] for side in ("from", "to"))
-    met = before["enrolled"] * (1.0 - rollout.frozen_plan.weights[CHAMPION])
+    # A proposal from before an edit was about the split of then.
+    mine = proposal.status == "open" and view.status["challenger_share"]
+    met = mine or before["enrolled"] * (1.0 - rollout.frozen_plan.weights[CHAMPION])
     return (
         ("State", words.STATES[before["state"]].word, words.STATES[after["state"]].word),
         (

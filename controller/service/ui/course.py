@@ -115,10 +115,15 @@ class ArmTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Both shares now and over time, and whether the split is as planned."""
+    """Both shares now and over time, and whether the split is as planned.
+
+    `reach` says why not everybody can take part; `overrides` counts units set by hand.
+    """
 
     enrolled: str
     challenger: str
+    reach: str
+    overrides: int
     chart: Markup | None
     chart_words: str
     arms: tuple[ArmTraffic, ...]
@@ -130,8 +135,9 @@ class Traffic:
 def traffic_of(view: View) -> Traffic:
     """The traffic of a rollout."""
     status = view.status
-    enrolled = numbers.share(status["enrolled"])
-    challenger = numbers.share(status["challenger_share"])
+    reach = status["reach"]
+    enrolled = numbers.share(status["enrolled"] * reach["share"])
+    challenger = numbers.share(status["challenger_traffic"])
     steps = share_steps(view)
     spoken = f"Now {enrolled} of traffic is split and {challenger} meets the challenger."
     if view.state is State.PROMOTED:
@@ -141,6 +147,8 @@ def traffic_of(view: View) -> Traffic:
     return Traffic(
         enrolled=enrolled,
         challenger=challenger,
+        reach=reach["sentence"],
+        overrides=reach["overrides"],
         chart=traffic_chart(steps, until=_until(view), words=spoken) if steps else None,
         chart_words=spoken,
         arms=tuple(_arms(view, integrity)) if integrity else (),
@@ -239,6 +247,11 @@ def _line(decision: Any) -> LogLine:
     if isinstance(shares, list) and shares[0] != shares[1] and decision.action != "complete":
         change = f"{numbers.share(shares[0])} → {numbers.share(shares[1])}"
         parts.append(f"challenger's share {change}")
+    if decision.action == "drop_arm":
+        parts.append(", ".join(str(one["arm"]) for one in facts["arms"]))
+    reach = facts.get("reach")
+    if isinstance(reach, list):
+        parts.append(f"may reach {numbers.share(reach[0])} → {numbers.share(reach[1])}")
     if decision.action == "verdict":
         parts.append(
             f"{facts['verdict'].replace('_', ' ').lower()}: {words.reason(facts['reason'])}"
@@ -267,7 +280,15 @@ def _line(decision: Any) -> LogLine:
 def _tone(action: str) -> str:
     if action in ("promote", "complete", "proposal_executed", "vote_approve"):
         return "good"
-    if action in ("roll_back", "rolled_back", "undo", "kill", "vote_reject", "proposal_vetoed"):
+    if action in (
+        "roll_back",
+        "rolled_back",
+        "undo",
+        "kill",
+        "vote_reject",
+        "proposal_vetoed",
+        "drop_arm",
+    ):
         return "bad"
     if action in ("pause", "proposal_opened", "proposal_voided", "proposal_expired"):
         return "care"

@@ -58,6 +58,43 @@ def facts_of(view: View) -> list[Fact]:
         facts.append(
             Fact(name=f"Deadline of {state}", value=f"{times.full(at)}; then {one['outcome']}")
         )
+    return [*facts, *_memory(view)]
+
+
+def _memory(view: View) -> list[Fact]:
+    """Remembered arms: whether their store answers, and the units that need one."""
+    pins, units = view.status["pins"], words.many(view.document["spec"]["unit"])
+    if pins["mode"] is None:
+        return []
+    if pins["available"] is None:
+        state = "no process has reported lately"
+    else:
+        state = "answering" if pins["available"] else "away: arms come from the split alone"
+    facts = [
+        Fact(name="Remembered arms (pins)", value=pins["mode"]),
+        Fact(
+            name="Store of pins",
+            value=f"{state}; {numbers.plural(pins['waiting'], 'pin')} waiting to be written",
+        ),
+        Fact(
+            name="Answers without the store",
+            value=f"{numbers.count(pins['skipped'])} since set-up, "
+            f"{numbers.count(pins['written_later'])} pins written later, "
+            f"{numbers.count(pins['lost'])} given up",
+        ),
+    ]
+    excepted = pins["merged"] + pins["kept_ineligible"]
+    if excepted:
+        facts.append(
+            Fact(
+                name="Exceptions of the split",
+                value=f"{numbers.count(pins['merged'])} {units} answered as another id of theirs, "
+                f"{numbers.count(pins['kept_ineligible'])} that lost their eligibility; SDKs know "
+                f"{numbers.count(pins['published'])} of {numbers.count(excepted)}; "
+                f"{numbers.count(pins['unknown'])} exposures before the pin was known; "
+                f"{numbers.count(pins['rebuilt'])} pins put back",
+            )
+        )
     return facts
 
 

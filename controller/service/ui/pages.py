@@ -9,9 +9,11 @@ from controller.service.http.runtime import WebRuntime
 from controller.service.ui.approvals import approval_routes
 from controller.service.ui.audit import audit_routes
 from controller.service.ui.console import Console
+from controller.service.ui.editing import editing_routes
 from controller.service.ui.evidence import evidence_routes
 from controller.service.ui.login import login_routes
 from controller.service.ui.people import people_routes
+from controller.service.ui.reach import reach_routes
 from controller.service.ui.rollout import rollout_routes
 from controller.service.ui.rollouts import rollouts_routes
 from controller.service.ui.setup import setup_routes
@@ -27,8 +29,10 @@ def install_console(_app: flask.Flask, router: Router, runtime: WebRuntime) -> N
         *login_routes(pages),
         *rollouts_routes(pages),
         *rollout_routes(pages),
+        *editing_routes(pages),
         *approval_routes(pages),
         *slot_routes(pages),
+        *reach_routes(pages),
         *audit_routes(pages),
         *evidence_routes(pages),
         *people_routes(pages),

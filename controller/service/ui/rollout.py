@@ -143,7 +143,9 @@ def _promoted_on(work: Work, view: View) -> list[Panel]:
 
 
 def _verb(call: Call) -> Verb:
-    try:
-        return Verb(call.path["verb"])
-    except ValueError as problem:
-        raise NotFound("There is no such action.") from problem
+    """The verb of an address; an edit has a page of its own (`editing.py`)."""
+    known = {verb.value: verb for verb in Verb if verb is not Verb.EDIT}
+    verb = known.get(call.path["verb"])
+    if verb is None:
+        raise NotFound("There is no such action.")
+    return verb

@@ -143,7 +143,7 @@ def _line(work: Work, call: Call, rollout: Indexed) -> Line:
         champion=view.champion.label,
         badge=badge,
         stage=_stage(status),
-        share=numbers.share(status["challenger_share"]),
+        share=numbers.share(status["challenger_traffic"]),
         metric=_about(metric["key"], view.compared_in) if deciding else "",
         figures=figures_of(comparison, measure_of(view.metric(metric["key"])))
         if deciding

@@ -14,6 +14,7 @@ from controller.flow.actors import Role
 from controller.flow.kill import kill, lift
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.work import Work
+from controller.flow.traffic_rules import Reach, reach_of
 from controller.rollout.record import Rollout
 from controller.service.http.calls import Answer, Call
 from controller.service.http.router import Route
@@ -64,6 +65,8 @@ class Line:
     ----------
     targets : tuple of (name, model)
         The models that the kill switch could serve.
+    reach : Reach
+        Which share of its units a rollout here can meet at all.
     """
 
     key: str
@@ -78,6 +81,8 @@ class Line:
     live: Rollout | None
     killed: Killed | None
     targets: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...]
+    reach: Reach
 
 
 TOLD: Mapping[str, str] = {
@@ -199,6 +204,8 @@ def _line(work: Work, call: Call, stored: StoredSlot) -> Line:
         live=live,
         killed=_killed(stored.kill, dict(targets)),
         targets=targets,
+        tags=slot.tags,
+        reach=reach_of(work, call.project, slot),
     )
 
 

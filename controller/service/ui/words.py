@@ -101,6 +101,7 @@ REASONS: Final[dict[str, str]] = {
     "guardrail_harm": "a guardrail got worse by more than its limit",
     "horizon_not_reached": "its time was over long before the planned evidence was gathered",
     "horizon_reached": "all planned evidence is in, and no difference could be shown",
+    "horizon_passed": "all planned evidence is in; what alpha was kept in reserve goes on looking",
     "futile": "the evidence so far makes it all but impossible to show a difference",
     "no_difference": "no difference could be shown",
     "deadline": "its time was over",
@@ -110,10 +111,12 @@ REASONS: Final[dict[str, str]] = {
     "harm_alarm": "the harm alarm has gone off",
     "srm": "the split of the traffic differs from its plan",
     "arm_mismatch": "too many exposures report another arm than the one assigned",
+    "double_exposure": "too many units met two arms",
     "champion_changed": "the slot's champion changed while they were compared",
     "killed": "the kill switch is on",
     "rolled_back_by_operator": "a person rolled it back",
     "aborted": "a person aborted it",
+    "dropped_by_operator": "a person gave it up",
     "undone": "a person undid the promotion",
     "promote_approved": "the people whom the policy names approved its promotion",
     "advance_approved": "the people whom the policy names approved the next step",
@@ -141,6 +144,7 @@ PAUSES: Final[dict[str, str]] = {
     "data_missing": "outcomes are missing",
     "srm": "the split of the traffic differs from its plan",
     "arm_mismatch": "clients report other arms than they were given",
+    "double_exposure": "too many units met two arms",
     "harm": "a guardrail got worse by more than its limit",
     "approval_pending": "it waits for approval",
 }
@@ -171,6 +175,9 @@ ACTIONS: Final[dict[str, str]] = {
     "vote_reject": "Rejected",
     "kill": "Kill switch on",
     "kill_lifted": "Kill switch lifted",
+    "edit": "Weights or eligibility changed",
+    "drop_arm": "Challenger dropped",
+    "reach_changed": "Reach of the rollout changed",
 }
 
 TRANSITIONS: Final[dict[str, str]] = {
@@ -185,6 +192,7 @@ CLAUSES: Final[dict[str, str]] = {
     "integrity.champion": "The champion is still the one it is compared with",
     "integrity.srm": "The traffic is split as planned",
     "integrity.arm_mismatch": "Clients serve the arm they were given",
+    "integrity.double_exposure": "Units meet one arm only",
     "stage.dwell": "Long enough at this share",
     "stage.min_units": "Enough units at this share",
     "stage.min_matured": "Enough complete outcomes at this share",
@@ -202,6 +210,8 @@ CLAUSES: Final[dict[str, str]] = {
     "evidence_known": "Evidence that says something",
     "more_stages": "There is another stage",
     "last_stage": "The last stage is complete",
+    "losers_dropped": "Challengers that have lost are dropped",
+    "not_past_approval": "Nobody new meets the challenger without approval",
     "verdict_promote": "The evidence says it is better",
     "ruleset_sent": "Every server has been told",
     "undo_window": "Within the time in which it can be undone",
@@ -228,6 +238,10 @@ ADVICE: Final[dict[str, str]] = {
     "stale_version": "Open the rollout again: somebody or the service itself changed it.",
     "illegal_transition": "Open the rollout again: its state allows other actions now.",
     "guard_failed": "Open the rollout again: it shows what has to be true first.",
+    "plan_infeasible": (
+        "Change the slot or the policy, or submit it all the same with "
+        "`controller rollout submit --accept-infeasible`."
+    ),
     "approval_invalid": "Open the approval again: it shows what has become of it.",
     "quorum_impossible": "Let somebody ask who need not approve, or add an approver.",
     "unavailable": "Nothing was changed. Try again in a moment.",

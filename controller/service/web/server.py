@@ -48,6 +48,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         from controller.service.web.app import create_app
 
         self._runtime = web_runtime(self._settings)
+        self._runtime.counts.start()
         return create_app(self._runtime)
 
     def leave(self) -> None:

@@ -31,11 +31,15 @@ LONGEST_FAILED_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kind of work: does a bounded piece of it and says whether there was any."""
+    """One kind of work: does a bounded piece of it and says whether there was any.
+
+    Where `hurries`, it is due again at once as long as it says so, and after `every_seconds` else.
+    """
 
     name: str
     act: Callable[[], bool]
     every_seconds: float = 0.0
+    hurries: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +98,7 @@ def _attend(step: Step, schedule: _Schedule, telemetry: Telemetry) -> bool:
         _failed(step, schedule, telemetry, problem, unexpected=True)
         return False
     schedule.failures = 0
-    schedule.due = started + step.every_seconds
+    schedule.due = started if busy and step.hurries else started + step.every_seconds
     telemetry.count("worker_step_seconds", time.monotonic() - started, step=step.name)
     return busy
 

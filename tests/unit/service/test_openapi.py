@@ -73,7 +73,7 @@ def test_the_contracts_routes_are_all_served(web: Web) -> None:
     GET /v1/evidence/{sha256} | GET /v1/audit | GET /v1/audit/verify
     """
     verbs = [verb.value for verb in Verb]
-    assert len(verbs) == 10
+    assert len(verbs) == 11
     wanted = {tuple(item.split()) for line in expected.split("\n") for item in line.split("|")}
     wanted = {item for item in wanted if item}
     wanted |= {("POST", f"/v1/rollouts/{{rollout}}/actions/{verb}") for verb in verbs}

@@ -162,3 +162,38 @@ def test_an_unknown_baseline_is_said(web: Web) -> None:
     bare = {key: value for key, value in METRIC.items() if key != "baseline"}
     web.call("PUT", "/v1/metrics/cost", web.keys[Scope.ADMIN], json=bare)
     assert plan(web).json["code"] == "baseline_unknown"
+
+
+@pytest.mark.parametrize("mde", [1e-7, 1e-12, 1e-200])
+def test_an_effect_that_no_number_of_units_shows_is_refused(web: Web, mde: float) -> None:
+    web.define(oec={"metric": "cost", "mde": mde})
+    asked = {"slot": "late", "traffic": 1e12}
+    answer = web.call("POST", "/v1/plans", web.keys[Scope.READ], json=asked)
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_input")
+    assert "cost: more than 1,000,000,000,000 units" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("first_look", [0.94, 0.999999, 1.0])
+@pytest.mark.parametrize("mode", ["planned", "anytime"])
+def test_a_late_first_look_leaves_fewer_looks(web: Web, mode: str, first_look: float) -> None:
+    policy = {
+        "ramp": [{"enrolled": 1.0, "dwell": "1d"}],
+        "oec": {"mode": mode, "first_look": first_look},
+    }
+    admin = web.keys[Scope.ADMIN]
+    assert web.call("PUT", "/v1/policies/late-look", admin, json=policy).status_code == 200
+    web.define(policy="late-look")
+    asked = {"slot": "late", "traffic": 5000}
+    answer = web.call("POST", "/v1/plans", web.keys[Scope.READ], json=asked)
+    assert answer.status_code == 200, answer.json
+    (claim,) = answer.json["claims"]
+    assert claim["power_at_limit"] == pytest.approx(0.9, abs=0.001)
+    assert claim["units"] >= 4203, "no sequential test needs less than the fixed one"
+
+
+def test_a_baseline_of_no_metric_of_the_slot_is_a_slip(web: Web) -> None:
+    web.define()
+    asked = {"slot": "late", "traffic": 10, "baselines": {"cots": {"mean": 1.0, "sd": 1.0}}}
+    answer = web.call("POST", "/v1/plans", web.keys[Scope.READ], json=asked)
+    assert answer.status_code == 422
+    assert "'cots' is no metric of slot late; name cost." in answer.json["detail"]

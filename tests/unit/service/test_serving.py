@@ -146,6 +146,14 @@ def test_the_way_to_the_stream_is_a_ticket_and_never_the_key(web: Web) -> None:
     assert key not in answer.headers["Location"]
 
 
+def test_a_thousand_streams_of_one_key_may_come_back_at_once(web: Web) -> None:
+    route = web.router.hot["GET", "/v1/ruleset/stream"]
+    assert route.rate.burst >= 5 * 1_000, "each tries a few times while the stream starts again"
+    key = web.keys[Scope.RULESET]
+    answers = {web.call("GET", "/v1/ruleset/stream", key).status_code for _ in range(300)}
+    assert answers == {307}
+
+
 # ---------------------------------------------------------------- remote evaluation
 
 

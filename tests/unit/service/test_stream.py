@@ -134,6 +134,20 @@ def test_a_note_reaches_its_project_and_no_other(valkey: EmbeddedValkey) -> None
     asyncio.run(story())
 
 
+def test_a_repeated_or_older_note_is_not_passed_on(valkey: EmbeddedValkey) -> None:
+    async def story() -> None:
+        client = connect(valkey.url, connect_seconds=2.0, answer_seconds=2.0)
+        async with streaming(valkey) as streams:
+            listener = await Listener.open(streams, "gated")
+            for version in (700, 700, 650, 701):
+                client.publish("ruleset-note:gated", f"{version} {'0' * 64}")
+            assert [await listener.version(), await listener.version()] == [700, 701]
+            await listener.close()
+        client.close()
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize(
     ("target", "lines", "status"),
     [

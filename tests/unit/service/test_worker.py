@@ -110,6 +110,29 @@ def test_a_failing_step_backs_off_and_holds_nobody_up(monkeypatch: pytest.Monkey
     assert 'controller_worker_failures_total{step="broken"} 1' in telemetry.exposition()
 
 
+def test_a_step_that_hurries_is_due_again_while_it_has_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stops: list[threading.Event] = []
+    monkeypatch.setattr("controller.service.worker.loops._install_signals", stops.append)
+    calls = {"hurrying": 0, "patient": 0, "rounds": 0}
+
+    def work(name: str) -> bool:
+        calls[name] += 1
+        return calls[name] < 4
+
+    def count() -> bool:
+        calls["rounds"] += 1
+        if calls["rounds"] == 20:
+            stops[0].set()
+        return True
+
+    hurrying = Step("pin", lambda: work("hurrying"), every_seconds=3600, hurries=True)
+    patient = Step("mature", lambda: work("patient"), every_seconds=3600)
+    run(runtime(hurrying, patient, Step("counting", count), telemetry=Telemetry()))
+    assert calls == {"hurrying": 4, "patient": 1, "rounds": 20}
+
+
 def ask(port: int, path: str) -> tuple[int, str]:
     try:
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:

@@ -253,6 +253,8 @@ def every_page(browser: Browser) -> list[str]:
         f"/approvals/{world.open_proposal(rollout)}",
         "/slots",
         "/slots/late-flight-alert/kill",
+        "/slots/late-flight-alert/overrides",
+        "/reach",
         "/audit",
         "/audit/verify",
         f"/audit?object=rollout/{rollout}",

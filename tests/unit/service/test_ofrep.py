@@ -1,0 +1,111 @@
+"""OFREP where the unmodified clients cannot look: addresses, tags, tokens, who needs a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controller.flow.actors import Scope
+from controller.service.api.ofrep import TOKEN_RENEWED_SECONDS
+from tests.web import Web, serving
+
+FLAGS = "/ofrep/v1/evaluate/flags"
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with serving(tmp_path_factory.mktemp("ofrep"), limited=False) as serving_web:
+        serving_web.define("late")
+        serving_web.define("open", clients=True)
+        yield serving_web
+
+
+def ask(web: Web, path: str, context: Any, *, key: str | None = None, **headers: str) -> Any:
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    who = key or web.keys[Scope.EVALUATE]
+    return web.call("POST", path, who, json={"context": context}, headers=named)
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [("nobody", "nobody"), ("a/b", "a/b"), ("a%2Fb", "a/b"), ("a%20b", "a b"), ("LATE", "LATE")],
+)
+def test_a_key_that_is_no_slot_is_an_unknown_flag_however_it_is_written(
+    key: str, named: str, web: Web
+) -> None:
+    answer = ask(web, f"{FLAGS}/{key}", {"targetingKey": "u"})
+    assert answer.status_code == 404
+    assert answer.mimetype == "application/json"
+    assert answer.json.keys() == {"key", "errorCode", "errorDetails"}
+    assert (answer.json["key"], answer.json["errorCode"]) == (named, "FLAG_NOT_FOUND")
+
+
+def test_no_key_at_all_is_an_unknown_flag_without_a_name(web: Web) -> None:
+    answer = ask(web, f"{FLAGS}/", {"targetingKey": "u"})
+    assert (answer.status_code, answer.json["errorCode"]) == (404, "FLAG_NOT_FOUND")
+    assert "key" not in answer.json
+
+
+def test_the_fixed_part_of_any_address_with_a_part_at_its_end_is_no_address(web: Web) -> None:
+    for method, fixed in web.router.hot:
+        if fixed.endswith("/"):
+            answer = web.call(method, fixed, web.keys[Scope.ADMIN], json={})
+            assert answer.status_code == 404, fixed
+
+
+def test_an_address_that_cannot_be_read_is_refused_in_the_protocols_form(web: Web) -> None:
+    answer = ask(web, f"{FLAGS}/a;b", {"targetingKey": "u"})
+    assert (answer.status_code, answer.json["errorCode"]) == (400, "GENERAL")
+    elsewhere = web.call("POST", "/ofrep/v1/elsewhere", web.keys[Scope.ADMIN], json={})
+    assert elsewhere.json["code"] == "route_not_found"
+
+
+def test_a_refused_bulk_names_no_key(web: Web) -> None:
+    answer = ask(web, FLAGS, {"targetingKey": 7})
+    assert (answer.status_code, answer.json["errorCode"]) == (400, "INVALID_CONTEXT")
+    assert answer.json.keys() == {"errorCode", "errorDetails"}
+
+
+def test_without_a_unit_there_is_no_token_to_expose_it_with(web: Web) -> None:
+    for context in ({}, {"targetingKey": ""}, {"targetingKey": None}):
+        single = ask(web, f"{FLAGS}/late", context).json
+        (bulk,) = (flag for flag in ask(web, FLAGS, context).json["flags"] if flag["key"] == "late")
+        for flag in (single, bulk):
+            assert flag["metadata"]["exposure"] == "none"
+            assert "exposure_token" not in flag["metadata"]
+    looked = ask(web, f"{FLAGS}/late", {"targetingKey": "-", "expose": False}).json
+    assert "exposure_token" in looked["metadata"]
+
+
+def test_the_tag_covers_the_context_the_kind_of_key_and_the_tokens_age(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = {"targetingKey": "u", "plan": "free", "age": 3}
+    first = ask(web, FLAGS, context)
+    tag = first.headers["ETag"]
+    turned = dict(reversed(context.items()))
+    assert ask(web, FLAGS, turned, If_None_Match=tag).status_code == 304
+    for other in ({**context, "age": 4}, {**context, "more": True}, {"targetingKey": "u"}):
+        assert ask(web, FLAGS, other, If_None_Match=tag).status_code == 200
+    browser = web.key(Scope.EVALUATE, origins=["https://shop.example"])
+    narrow = ask(web, FLAGS, context, key=browser, If_None_Match=tag)
+    assert narrow.status_code == 200
+    assert [flag["key"] for flag in narrow.json["flags"]] == ["open"]
+    now = web.runtime.clock()
+    monkeypatch.setitem(vars(web.runtime), "clock", lambda: now + TOKEN_RENEWED_SECONDS)
+    later = ask(web, FLAGS, context, If_None_Match=tag)
+    assert later.status_code == 200
+    tokens = [
+        {flag["metadata"]["exposure_token"] for flag in answer.json["flags"]}
+        for answer in (first, later)
+    ]
+    assert not tokens[0] & tokens[1]
+
+
+def test_a_changed_slot_changes_the_tag(web: Web) -> None:
+    tag = ask(web, FLAGS, {"targetingKey": "u"}).headers["ETag"]
+    web.define("newcomer")
+    web.runtime.rulesets.fresh("default")
+    assert ask(web, FLAGS, {"targetingKey": "u"}, If_None_Match=tag).status_code == 200
