@@ -36,10 +36,12 @@ def _backup(arguments: argparse.Namespace) -> int:
 def _restore(arguments: argparse.Namespace) -> int:
     from controller.cli.up import only_one
     from controller.storage.sql.backup import restore
+    from controller.wiring import follow_restore
 
     settings = from_environment()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with only_one(settings.data_dir):
         restore(arguments.folder, settings.effective_database_url)
+        follow_restore(settings)
     print(settings.data_dir)
     return Exit.OK

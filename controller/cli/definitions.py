@@ -15,6 +15,7 @@ from controller.cli.client import ServiceClient, segment
 from controller.cli.exits import Exit
 from controller.cli.output import print_json, print_table
 from controller.cli.remote import Commands, add_noun, add_verb
+from controller.cli.traffic import add_overrides
 from controller.errors import InvalidInput
 from controller.experiments.policies import Policy
 
@@ -44,6 +45,7 @@ def add(commands: Commands) -> None:
     kill.add_argument("--to", choices=("champion", "previous", "fallback"), default="champion")
     kill.add_argument("--note", default="")
     add_verb(slot, "unkill", "lift the kill switch", _unkill).add_argument("key")
+    add_overrides(slot)
     lint = policy.add_parser("lint", help="check a policy file without a service")
     lint.add_argument("file", type=Path)
     lint.set_defaults(run=_lint)
@@ -52,8 +54,18 @@ def add(commands: Commands) -> None:
     diff.add_argument("--key", help="name, where the file does not give one")
 
 
+class _PlainYaml(yaml.SafeLoader):
+    """A date in a file is text, as it would be in JSON."""
+
+
+_PlainYaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read_document(path: Path) -> dict[str, Any]:
-    """A YAML or JSON object.
+    """A YAML or JSON object that JSON can say.
 
     Raises
     ------
@@ -61,8 +73,10 @@ def read_document(path: Path) -> dict[str, Any]:
         If it cannot be read or is something else.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader=_PlainYaml)  # noqa: S506 - a safe loader, narrowed
+        json.dumps(document)
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as problem:
         raise InvalidInput(f"{path}: {' '.join(str(problem).split())}.") from problem
     if not isinstance(document, dict):
         raise InvalidInput(f"{path}: expected an object.")

@@ -19,6 +19,7 @@ from controller.cli import (
     processes,
     records,
     rollouts,
+    traffic,
     up,
 )
 from controller.cli.exits import Exit, exit_code
@@ -34,6 +35,7 @@ COMMANDS: tuple[Add, ...] = (
     analyze.add,
     plan.add,
     definitions.add,
+    traffic.add,
     rollouts.add,
     approvals.add,
     people.add,

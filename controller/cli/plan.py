@@ -64,10 +64,12 @@ def _question(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.traffic is not None:
         body["traffic"] = _traffic(arguments.traffic)
     if arguments.history is not None:
-        body["baselines"] = {
-            **body.get("baselines", {}),
-            **_history(arguments.history, arguments.column),
-        }
+        stated = body.get("baselines", {})
+        if not isinstance(stated, dict):
+            raise InvalidInput("baselines: expected an object.", field="baselines")
+        body["baselines"] = {**stated, **_history(arguments.history, arguments.column)}
+    elif arguments.column:
+        raise InvalidInput("--column: name the file too, with --history.", field="column")
     if "slot" not in body:
         raise InvalidInput("plan: name the slot, with --slot or in the file.", field="slot")
     return body
@@ -90,7 +92,7 @@ def _traffic(text: str) -> float | dict[str, float]:
 def _history(path: Path, columns: list[str]) -> dict[str, dict[str, float]]:
     from controller.analysis.offline.history import baselines
 
-    named = dict(column.split("=", 1) for column in columns if "=" in column)
+    named = dict(column.split("=", 1) for column in columns if column.find("=") > 0)
     if len(named) != len(columns) or not named:
         raise InvalidInput("--column: METRIC=COLUMN, once for each metric.", field="column")
     found = baselines(path, named)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from controller.cli.client import ServiceClient, segment
+from controller.cli.client import ProblemAnswer, ServiceClient, segment
 from controller.cli.exits import Exit
 from controller.cli.output import print_json, print_table
 from controller.cli.remote import Commands, add_noun, add_verb
@@ -71,7 +71,16 @@ def _recompute(client: ServiceClient, arguments: argparse.Namespace) -> int:
 
     evidence = _evidence(client, arguments.sha256)
     plan = _evidence(client, arguments.plan or evidence["plan_sha256"])
-    finding = verify_evidence(evidence, plan)
+
+    def named(sha256: str) -> dict[str, Any] | None:
+        try:
+            return _evidence(client, sha256)
+        except ProblemAnswer as problem:
+            if problem.status == 404:
+                return None
+            raise
+
+    finding = verify_evidence(evidence, plan, named)
     print(finding.sentence, file=sys.stdout if finding.intact else sys.stderr)
     return Exit.OK if finding.intact else Exit.FAILURE
 

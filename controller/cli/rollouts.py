@@ -34,12 +34,39 @@ def add(commands: Commands) -> None:
     create.add_argument("--challenger", action="append", required=True, metavar="NAME@VERSION|FILE")
     create.add_argument("--policy")
     create.add_argument("--hypothesis", default="")
+    create.add_argument("--weights", type=_weights, metavar="ARM=SHARE,...")
+    create.add_argument("--eligible", type=Path, metavar="FILE", help="a condition, JSON or YAML")
     create.add_argument("--submit", action="store_true", help="freeze the plan and go on")
+    _add_acceptance(create)
     for verb in Verb:
         parser = add_verb(verbs, verb.value, f"{verb.value} a rollout", _act)
         parser.add_argument("id")
         parser.add_argument("--note", default="")
         parser.add_argument("--dry-run", action="store_true", help="say what would happen")
+        if verb is Verb.EDIT:
+            _add_edits(parser)
+        if verb is Verb.SUBMIT:
+            _add_acceptance(parser)
+
+
+def _add_acceptance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-infeasible",
+        action="store_true",
+        help="submit a plan that cannot be relied on to decide; the log keeps it",
+    )
+
+
+def _add_edits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        metavar="ARM=SHARE,...",
+        help="the share of the enrolled traffic that each arm keeps; 0 drops a challenger",
+    )
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--eligible", type=Path, metavar="FILE", help="a condition, JSON or YAML")
+    who.add_argument("--everybody", action="store_true", help="lift the condition")
 
 
 def _list(client: ServiceClient, arguments: argparse.Namespace) -> int:
@@ -102,11 +129,14 @@ def _create(client: ServiceClient, arguments: argparse.Namespace) -> int:
             "challengers": [_model(text) for text in arguments.challenger],
             "hypothesis": arguments.hypothesis,
         }
-        | ({"policy": arguments.policy} if arguments.policy else {}),
+        | ({"policy": arguments.policy} if arguments.policy else {})
+        | _edits(arguments),
     )
     rollout = document["metadata"]["id"]
     if arguments.submit:
-        document, _ = _verb(client, rollout, "submit", note="", if_match=etag)
+        document, _ = _verb(
+            client, rollout, "submit", note="", if_match=etag, more=_acceptance(arguments)
+        )
     print_json(document) if arguments.json else print(_headline(document))
     return Exit.OK
 
@@ -116,10 +146,57 @@ def _act(client: ServiceClient, arguments: argparse.Namespace) -> int:
     path = f"/v1/rollouts/{segment(arguments.id)}"
     etag = client.call("GET", path)[1] if verb.raises_exposure else None
     document, _ = _verb(
-        client, arguments.id, verb.value, note=arguments.note, if_match=etag, dry=arguments.dry_run
+        client,
+        arguments.id,
+        verb.value,
+        note=arguments.note,
+        if_match=etag,
+        dry=arguments.dry_run,
+        more=_more(verb, arguments),
     )
-    print_json(document) if arguments.json else print(_headline(document))
+    if arguments.json or arguments.dry_run:
+        print_json(document)
+    else:
+        print(_headline(document))
     return Exit.OK
+
+
+def _more(verb: Verb, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a verb says beside its note."""
+    if verb is Verb.EDIT:
+        return _edits(arguments)
+    return _acceptance(arguments) if verb is Verb.SUBMIT else {}
+
+
+def _acceptance(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"accept_infeasible": True} if arguments.accept_infeasible else {}
+
+
+def _edits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of weights and eligibility."""
+    edits: dict[str, Any] = {}
+    if arguments.weights is not None:
+        edits["weights"] = arguments.weights
+    if arguments.eligible is not None:
+        edits["eligible"] = read_document(arguments.eligible)
+    if getattr(arguments, "everybody", False):
+        edits["eligible"] = None
+    return edits
+
+
+def _weights(text: str) -> dict[str, float | str]:
+    """`champion=0.2,challenger=80%` as an object; the service checks the shares."""
+    weights: dict[str, float | str] = {}
+    for part in text.split(","):
+        arm, equals, share = part.partition("=")
+        if not (arm.strip() and equals and share.strip()):
+            raise argparse.ArgumentTypeError(f"expected ARM=SHARE,..., not {text!r}")
+        shown = share.strip()
+        try:
+            weights[arm.strip()] = shown if shown.endswith("%") else float(shown)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{shown!r} is no share") from error
+    return weights
 
 
 def _verb(
@@ -130,11 +207,12 @@ def _verb(
     note: str,
     if_match: str | None,
     dry: bool = False,
+    more: dict[str, Any] | None = None,
 ) -> tuple[Any, str | None]:
     return client.call(
         "POST",
         f"/v1/rollouts/{segment(rollout)}/actions/{verb}",
-        body={"note": note},
+        body={"note": note, **(more or {})},
         query={"dry_run": 1 if dry else None},
         headers={"Idempotency-Key": secrets.token_hex(16)}
         | ({"If-Match": if_match} if if_match else {}),

@@ -41,11 +41,38 @@ def test_options_go_over_the_file(tmp_path: Path) -> None:
         ("--slot", "late", "--traffic", "1,2"),
         ("--slot", "late", "--history", "past.csv"),
         ("--slot", "late", "--history", "past.csv", "--column", "cost"),
+        ("--slot", "late", "--history", "past.csv", "--column", "=cost"),
+        ("--slot", "late", "--column", "cost=late"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(InvalidInput):
         asked(*arguments)
+
+
+def test_a_date_in_the_file_is_text(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("slot: late\nstart: 2026-12-01\n")
+    assert asked(str(file))["start"] == "2026-12-01"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["slot: !!binary aGk=\n", "a: &a [*a]\n", "[" * 5000, "slot: late\nbaselines: 5\n", "\x00"],
+)
+def test_a_file_that_json_could_not_say_is_refused(tmp_path: Path, text: str) -> None:
+    file, past = tmp_path / "plan.yaml", tmp_path / "past.csv"
+    file.write_text(text)
+    past.write_text("late\n" + "".join(f"{n % 7}\n" for n in range(140)))
+    with pytest.raises(InvalidInput):
+        asked(str(file), "--slot", "late", "--history", str(past), "--column", "cost=late")
+
+
+def test_a_ratio_whose_denominator_is_next_to_nothing_is_refused(tmp_path: Path) -> None:
+    past = tmp_path / "past.csv"
+    past.write_text("a,b\n" + "1,1e-200\n2,1e-200\n" * 100)
+    with pytest.raises(InvalidInput, match="too close to 0"):
+        asked("--slot", "late", "--history", str(past), "--column", "cost=a/b")
 
 
 def test_the_page_says_when_and_what_would_help(tmp_path: Path) -> None:
