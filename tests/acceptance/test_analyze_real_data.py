@@ -38,7 +38,7 @@ MEN: dict[str, Any] = {
 
 
 def test_asos_gives_one_report_for_each_treatment() -> None:
-    path = DATA / "asos" / "three_experiments.csv.gz"
+    path = DATA / "asos" / "six_experiments.csv.gz"
     documents = analyze(path, ASOS).document
     pairs = pd.read_csv(path, dtype=str)[["experiment_id", "variant_id"]].drop_duplicates()
     assert [tuple(d["by"].values()) for d in documents] == list(pairs.itertuples(index=False))

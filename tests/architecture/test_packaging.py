@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+JAVASCRIPT = ROOT / "tests" / "javascript"
 RUNTIME, DEVELOPMENT = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = re.compile(r"://|\b[\w-]+\.(com|dev|io|net|org)\b")
@@ -89,6 +91,20 @@ def test_both_locks_hold_the_build_back_end() -> None:
 def test_the_runtime_lock_is_a_part_of_the_development_lock() -> None:
     development = pins(DEVELOPMENT)
     assert {n: v for n, v in pins(RUNTIME).items() if development.get(n) != v} == {}
+
+
+def test_the_javascript_lock_names_no_host_and_pins_every_package() -> None:
+    asked = json.loads((JAVASCRIPT / "package.json").read_text())
+    lock = json.loads((JAVASCRIPT / "package-lock.json").read_text())
+    text = (JAVASCRIPT / "package-lock.json").read_text()
+    assert ADDRESS.findall(text) == []
+    root, *locked = lock["packages"].values()
+    assert root["devDependencies"] == asked["devDependencies"]
+    assert [
+        version for version in asked["devDependencies"].values() if not version[0].isdigit()
+    ] == []
+    assert len(locked) >= len(asked["devDependencies"])
+    assert [one for one in locked if not one["integrity"].startswith("sha512-")] == []
 
 
 def test_the_base_install_requires_nothing(metadata: Message) -> None:

@@ -7,7 +7,7 @@ product's own `take_look`, memory and all. Nothing here knows a bound or a formu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from controller.aggregation.statistics import Epoch, Freshness, Moments, Statistics
 from controller.analysis.look import take_look
 from controller.analysis.report import LookInput, LookReport
-from controller.experiments.metrics import Direction, MetricType
+from controller.experiments.metrics import Direction, Metric, MetricType
 from controller.experiments.plans import Plan
-from controller.experiments.policies import Futility, OecRules
+from controller.experiments.policies import Futility, Mode, OecRules
 from controller.experiments.slots import Guardrail
 from tests.worlds import metric, plan
 
 Rng = np.random.Generator
 Values = Callable[[Rng, int, int], NDArray[np.float64]]
-"""(generator, units, look) -> one value a unit."""
+"""(generator, units, look) -> one value a unit; numerator and denominator where it is a ratio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,12 @@ class World:
         Challenger's weight in each epoch.
     epoch : callable look -> epoch
     looks, units : int
-        Number of looks, and units of both arms that become complete between two of them.
+        Number of looks, and units of both arms that are exposed between two of them.
+    kind : MetricType
+        Of the OEC and of the guardrail.
+    lag : int
+        Looks that pass until a block's outcomes are complete: until then its units are exposed,
+        open, and in no test.
     """
 
     name: str
@@ -50,6 +55,8 @@ class World:
     epoch: Callable[[int], int] = lambda _: 0
     looks: int = 20
     units: int = 1000
+    kind: MetricType = MetricType.MEAN
+    lag: int = 0
 
     @property
     def horizon(self) -> int:
@@ -66,6 +73,7 @@ class Outcome:
 
     better: bool
     worse: bool
+    anytime: bool
     harm: bool
     srm: bool
     not_worse: bool
@@ -107,47 +115,92 @@ def normals(sd: float | Callable[[int], float], mean: float = 10.0) -> Values:
     return draw
 
 
+def requests(rate: float, *, counted: bool = False) -> Values:
+    """Requests of one unit share its luck: 1 + Poisson(4) of them, failing at a Beta rate.
+
+    The unit is randomised and the request is measured: failures over requests, or their number.
+    """
+
+    def draw(rng: Rng, n: int, look: int) -> NDArray[np.float64]:
+        sent = 1.0 + rng.poisson(4.0, n)
+        failed = rng.binomial(sent.astype(np.int64), rng.beta(1.0, (1.0 - rate) / rate, n))
+        return failed.astype(np.float64) if counted else np.column_stack([failed, sent])
+
+    return draw
+
+
 def plan_for(world: World, *, margin: float, futility: bool = False) -> Plan:
     """One OEC and one guardrail on the same values."""
-    share = world.weights[world.epoch(world.looks - 1)]
-    watched = metric("cost", type=MetricType.MEAN, direction=Direction.DECREASE)
+    watched = _watched(world, "cost", Direction.DECREASE)
     return plan(
         horizon=world.horizon,
-        oec=metric("value", type=MetricType.MEAN),
+        oec=_watched(world, "value", Direction.INCREASE),
         guardrails={"cost": (watched, Guardrail(metric="cost", margin=margin))},
         rules=OecRules(
             futility=Futility.NON_BINDING if futility else Futility.NONE,
             gamma=-3.0 if futility else -2.0,
         ),
-        weights={"champion": 1.0 - share, "challenger": share},
+        weights=_last_weights(world),
     )
 
 
+def open_plan_for(world: World) -> Plan:
+    """The OEC alone, in anytime mode."""
+    return plan(
+        horizon=world.horizon,
+        oec=_watched(world, "value", Direction.INCREASE),
+        rules=OecRules(mode=Mode.ANYTIME, futility=Futility.NONE),
+        weights=_last_weights(world),
+    )
+
+
+def _last_weights(world: World) -> dict[str, float]:
+    share = world.weights[world.epoch(world.looks - 1)]
+    return {"champion": 1.0 - share, "challenger": share}
+
+
+def _watched(world: World, key: str, direction: Direction) -> Metric:
+    below = "requests" if world.kind is MetricType.RATIO else None
+    return metric(key, type=world.kind, direction=direction, denominator=below)
+
+
 class Sums:
-    """Running sums by epoch and arm, as aggregation keeps them."""
+    """Running sums by epoch and arm, as aggregation keeps them: of y, d, y^2, d^2 and y d."""
 
     def __init__(self) -> None:
-        self.cells: dict[tuple[int, str], list[float]] = {}
+        self.exposed: dict[tuple[int, str], int] = {}
+        self.cells: dict[tuple[int, str], NDArray[np.float64]] = {}
+
+    def expose(self, epoch: int, arm: str, units: int) -> None:
+        self.exposed[epoch, arm] = self.exposed.get((epoch, arm), 0) + units
 
     def add(self, epoch: int, arm: str, values: NDArray[np.float64]) -> None:
-        cell = self.cells.setdefault((epoch, arm), [0.0, 0.0, 0.0, 0.0])
-        cell[0] += values.size
-        cell[1] += float(np.count_nonzero(values))
-        cell[2] += float(values.sum())
-        cell[3] += float(values @ values)
+        y, d = values.T if values.ndim == 2 else (values, np.zeros(0))
+        products = (y @ y, d @ d, y @ d if d.size else 0.0)
+        sums = (y.size, np.count_nonzero(y), y.sum(), d.sum(), *products)
+        before = self.cells.setdefault((epoch, arm), np.zeros(7))
+        self.cells[epoch, arm] = before + np.asarray(sums, dtype=np.float64)
 
     def moments(self, *, shift: float = 0.0) -> Iterator[tuple[tuple[int, str], Moments]]:
-        for key, (n, nonzero, total, squares) in self.cells.items():
+        """Means and co-deviations; the challenger's value (or ratio) moved by `shift`."""
+        for key, (n, nonzero, y, d, yy, dd, yd) in self.cells.items():
             if n == 0:
                 continue
-            mean = total / n
+            moved = shift if key[1] == "challenger" else 0.0
+            below = max(dd - d * d / n, 0.0)
+            cross = yd - y * d / n
+            m2 = max(yy - y * y / n, 0.0)
+            by = moved * d / n if d else moved
             yield (
                 key,
                 Moments(
                     n=int(n),
                     nonzero=int(nonzero),
-                    mean=mean + (shift if key[1] == "challenger" else 0.0),
-                    m2=max(squares - total * mean, 0.0),
+                    mean=float(y / n + by),
+                    m2=float(m2 + moved * (2.0 * cross + moved * below)) if d else float(m2),
+                    denominator_mean=float(d / n),
+                    denominator_m2=float(below),
+                    cross_m2=float(cross + moved * below) if d else 0.0,
                 ),
             )
 
@@ -169,7 +222,7 @@ def snapshot(world: World, sums: Sums, *, harm: float = 0.0, lift: float = 0.0) 
             )
             for number, share in enumerate(world.weights)
         ),
-        exposed={key: int(cell[0]) for key, cell in sums.cells.items()},
+        exposed=dict(sums.exposed),
         moments=cells,
         grids={},
         open_units={},
@@ -182,26 +235,58 @@ def run(
     world: World, the_plan: Plan, rng: Rng, *, harm: float = 0.0, lift: float = 0.0
 ) -> LookReport:
     """One rollout, looked at after every block; the last report."""
-    sums = Sums()
-    previous: Mapping[str, Any] | None = None
-    report: LookReport | None = None
-    for look in range(world.looks):
-        epoch = world.epoch(look)
-        challengers = int(rng.binomial(world.units, world.weights[epoch]))
-        champions = world.units - challengers
-        sums.add(epoch, "champion", world.champion(rng, champions, look))
-        sums.add(epoch, "challenger", world.challenger(rng, challengers, look))
-        seen = snapshot(world, sums, harm=harm, lift=lift)
-        report = take_look(
-            LookInput(plan=the_plan, statistics=seen, number=look + 1, previous=previous)
-        )
-        previous = report.memory
-    assert report is not None
+    (report,) = run_beside(world, [the_plan], rng, harm=harm, lift=lift)
     return report
 
 
-def outcome(report: LookReport, *, lift: float = 0.0) -> Outcome:
-    """What was claimed by the end, and how the truth lies to the final interval and estimate."""
+def run_beside(
+    world: World, plans: Sequence[Plan], rng: Rng, *, harm: float = 0.0, lift: float = 0.0
+) -> list[LookReport]:
+    """Several plans look at the same rollout; the last report of each."""
+    sums = Sums()
+    memories: list[Mapping[str, Any] | None] = [None] * len(plans)
+    reports: list[LookReport] = []
+    waiting: list[tuple[int, str, NDArray[np.float64]]] = []
+    for look in range(world.looks + world.lag):
+        if look < world.looks:
+            waiting += _exposed(world, sums, rng, look)
+        if look >= world.lag:
+            for epoch, arm, values in waiting[:2]:
+                sums.add(epoch, arm, values)
+            del waiting[:2]
+        seen = snapshot(world, sums, harm=harm, lift=lift)
+        reports = [
+            take_look(LookInput(plan=each, statistics=seen, number=look + 1, previous=memory))
+            for each, memory in zip(plans, memories, strict=True)
+        ]
+        memories = [report.memory for report in reports]
+    return reports
+
+
+def _exposed(
+    world: World, sums: Sums, rng: Rng, look: int
+) -> list[tuple[int, str, NDArray[np.float64]]]:
+    """One block of units meets its arms; their outcomes are told later."""
+    epoch = world.epoch(look)
+    challengers = int(rng.binomial(world.units, world.weights[epoch]))
+    blocks = []
+    for arm, law, units in (
+        ("champion", world.champion, world.units - challengers),
+        ("challenger", world.challenger, challengers),
+    ):
+        sums.expose(epoch, arm, units)
+        blocks.append((epoch, arm, law(rng, units, look)))
+    return blocks
+
+
+def outcome(report: LookReport, *, lift: float = 0.0, always: LookReport | None = None) -> Outcome:
+    """What was claimed by the end, and how the truth lies to the final interval and estimate.
+
+    Parameters
+    ----------
+    always : LookReport, optional
+        Of the plan in anytime mode on the same rollout.
+    """
     oec, guardrail = report.metrics
     claim = oec.comparisons[0].tests[0].crossed
     interval = oec.comparisons[0].interval
@@ -212,12 +297,17 @@ def outcome(report: LookReport, *, lift: float = 0.0) -> Outcome:
     return Outcome(
         better=claim is not None and claim.direction == "better",
         worse=claim is not None and claim.direction == "worse",
+        anytime=always is not None and _claimed(always),
         harm=alarm is not None,
         srm=report.srm.alarm,
         not_worse=shown is not None and shown.direction == "not_worse",
         covered=low <= lift <= high,
         above=estimate is not None and estimate > lift,
     )
+
+
+def _claimed(report: LookReport) -> bool:
+    return report.metrics[0].comparisons[0].tests[0].crossed is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +317,7 @@ class Rates:
     runs: int
     better: float
     any_claim: float
+    anytime: float
     harm: float
     srm: float
     not_worse: float
@@ -253,15 +344,17 @@ def rates(
     lift : float
         How far the OEC's challenger is better.
     """
-    chosen = plan_for(world, futility=futility, margin=harm or 1.0)
+    plans = [plan_for(world, futility=futility, margin=harm or 1.0), open_plan_for(world)]
     generator = np.random.default_rng(seed)
-    ends = [
-        outcome(run(world, chosen, generator, harm=harm, lift=lift), lift=lift) for _ in range(runs)
-    ]
+    ends = []
+    for _ in range(runs):
+        planned, always = run_beside(world, plans, generator, harm=harm, lift=lift)
+        ends.append(outcome(planned, lift=lift, always=always))
     return Rates(
         runs=runs,
         better=float(np.mean([end.better for end in ends])),
         any_claim=float(np.mean([end.better or end.worse for end in ends])),
+        anytime=float(np.mean([end.anytime for end in ends])),
         harm=float(np.mean([end.harm for end in ends])),
         srm=float(np.mean([end.srm for end in ends])),
         not_worse=float(np.mean([end.not_worse for end in ends])),

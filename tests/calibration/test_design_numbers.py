@@ -1,4 +1,7 @@
-"""Power, units to decision and width of the planned test: the figures that the design promises."""
+"""Power, units to decision and width of the planned test: the figures that the design promises.
+
+A short version of `python -m tests.benchmarks.sequential_errors`.
+"""
 
 from __future__ import annotations
 

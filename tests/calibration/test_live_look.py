@@ -26,7 +26,7 @@ from tests.calibration.streams import (
     run,
 )
 from tests.calibration.worlds_without_effect import MARGINS, worlds
-from tests.calibration.written_out import claims
+from tests.calibration.written_out import claims, count_claims
 
 pytestmark = pytest.mark.calibration
 
@@ -102,5 +102,12 @@ def written_out(world: World, rng: np.random.Generator) -> float:
 def test_claims_hold_their_level_in_very_many_runs(rates_by_epoch: tuple[float, ...]) -> None:
     runs = 8000
     better, anything = claims(rates_by_epoch, runs=runs, seed=5)
+    assert better <= 0.025 + 2.0 * math.sqrt(0.025 * 0.975 / runs)
+    assert anything <= 0.05 + 2.0 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_claims_about_overdispersed_counts_hold_their_level_in_very_many_runs() -> None:
+    runs = 20_000
+    better, anything = count_claims(runs=runs, seed=6)
     assert better <= 0.025 + 2.0 * math.sqrt(0.025 * 0.975 / runs)
     assert anything <= 0.05 + 2.0 * math.sqrt(0.05 * 0.95 / runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.calibration.streams import World, alike, coins, normals, payers
+from controller.experiments.metrics import MetricType
+from tests.calibration.streams import World, alike, coins, normals, payers, requests
 
 QUARTERS = 4
 
@@ -25,6 +26,9 @@ def worlds(*, looks: int = 20, units: int = 1000) -> tuple[World, ...]:
     def season(look: int) -> float:
         return 0.08 if look % 7 in (5, 6) else 0.05
 
+    def rising(look: int) -> float:
+        return (0.02, 0.05, 0.10)[look * 3 // looks]
+
     def tripling(look: int) -> float:
         return 9.0 if look >= 2 * looks // 3 else 3.0
 
@@ -32,6 +36,9 @@ def worlds(*, looks: int = 20, units: int = 1000) -> tuple[World, ...]:
     return (
         alike("even split, conversion .10", coins(0.10), **size),
         alike("even split, conversion .002", coins(0.002), **size),
+        alike("base rate 2-5-10 % inside one epoch", coins(rising), **size),
+        alike("base rate 2-5-10 % inside one epoch, at 90/10", coins(rising),
+              weights=(0.1,), **size),
         alike("ramp in four epochs, base rate 2-5-8-10 %", coins(drifting),
               weights=even, epoch=quarter, **size),
         alike("challenger 1-10-25-50 %, base rate 2-5-8-10 %", coins(drifting),
@@ -40,12 +47,19 @@ def worlds(*, looks: int = 20, units: int = 1000) -> tuple[World, ...]:
               coins(lambda look: (0.05, 0.08)[half(look)]),
               weights=(0.5, 0.8), epoch=half, **size),
         alike("day-of-week season", coins(season), **size),
+        alike("challenger 1-10-25-50 %, labels five looks late", coins(drifting),
+              weights=(0.01, 0.10, 0.25, 0.50), epoch=quarter, lag=5, **size),
+        alike("failures over requests, correlated in their unit", requests(0.05),
+              kind=MetricType.RATIO, **size),
+        alike("failures a unit, overdispersed", requests(0.05, counted=True), **size),
         alike("2 % payers at 90/10", payers(), weights=(0.1,), **size),
         alike("2 % payers at 98/2", payers(), weights=(0.02,), **size),
         alike("2 % payers at 50/50", payers(), **size),
         alike("revenue whose sd triples in the last third", normals(tripling), **size),
         World(name="challenger's variance doubled, at 10/90", champion=normals(3.0),
               challenger=normals(3.0 * 2**0.5), weights=(0.9,), **size),
+        World(name="challenger's variance doubled, at 90/10", champion=normals(3.0),
+              challenger=normals(3.0 * 2**0.5), weights=(0.1,), **size),
     )  # fmt: skip
 
 
@@ -53,7 +67,7 @@ def _margin(world: World) -> float:
     """About two standard errors at the horizon: neither hopeless nor certain to be shown."""
     return (
         0.2
-        if "payers" in world.name or "revenue" in world.name or "variance" in world.name
+        if any(word in world.name for word in ("payers", "revenue", "variance", "a unit"))
         else 0.02
     )
 

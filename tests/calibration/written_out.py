@@ -18,6 +18,7 @@ import numpy as np
 from controller.stats.group_sequential import SequentialPlan, boundaries
 
 LOOKS, UNITS, ALPHA = 20, 1000, 0.05
+_AT_ONCE = 2000
 
 
 def claims(rates: Sequence[float], *, runs: int, seed: int) -> tuple[float, float]:
@@ -55,6 +56,35 @@ def claims(rates: Sequence[float], *, runs: int, seed: int) -> tuple[float, floa
     return float(better.mean()), float((better | (z <= -critical).any(axis=1)).mean())
 
 
+def count_claims(*, runs: int, seed: int) -> tuple[float, float]:
+    """The same for an overdispersed count: failures of 1 + Poisson(4) requests with one Beta rate.
+
+    Units with the same count are drawn together, as one multinomial a block and arm.
+    """
+    rng = np.random.default_rng(seed)
+    requests = 1 + rng.poisson(4.0, 2_000_000)
+    law = np.bincount(rng.binomial(requests, rng.beta(1.0, 19.0, requests.size))) / requests.size
+    value = np.arange(law.size, dtype=np.float64)
+    clock = np.arange(1, LOOKS + 1) / LOOKS
+    taken = boundaries(SequentialPlan(alpha=ALPHA), clock)
+    critical = np.array([look.critical_value for look in taken])
+    better = anything = 0
+    for begin in range(0, runs, _AT_ONCE):
+        shape = (min(_AT_ONCE, runs - begin), LOOKS)
+        blocks = rng.binomial(UNITS, 0.5, shape)
+        told = rng.multinomial(blocks, law), rng.multinomial(UNITS - blocks, law)
+        sums = [(each @ value).cumsum(axis=1) for each in told]
+        squares = ((told[0] + told[1]) @ value**2).cumsum(axis=1)
+        n1 = blocks.cumsum(axis=1)
+        units = UNITS * np.arange(1.0, LOOKS + 1.0)
+        variance = (squares - (sums[0] + sums[1]) ** 2 / units) / (units - 1.0)
+        error = np.sqrt(variance * (1.0 / n1 + 1.0 / (units - n1)))
+        z = (sums[0] / n1 - sums[1] / (units - n1)) / error
+        better += int((z >= critical).any(axis=1).sum())
+        anything += int((np.abs(z) >= critical).any(axis=1).sum())
+    return better / runs, anything / runs
+
+
 def main() -> None:
     """A Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -69,6 +99,8 @@ def main() -> None:
     for number, (name, rates) in enumerate(worlds.items()):
         better, anything = claims(rates, runs=runs, seed=number)
         print(f"| {name} | {better:.4f} | {anything:.4f} |", flush=True)
+    better, anything = count_claims(runs=runs, seed=len(worlds))
+    print(f"| failures a unit, overdispersed | {better:.4f} | {anything:.4f} |", flush=True)
 
 
 if __name__ == "__main__":
