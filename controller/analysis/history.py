@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from controller.experiments.canonical import sha256_of
+
 Fetch = Callable[[str], Mapping[str, Any] | None]
 """Stored evidence by its sha256, or None."""
 
 
 class BrokenChain(LookupError):
-    """Evidence that a look names is not there."""
+    """Evidence that a look names is not there, or is not what it names."""
 
 
 def added(memory: Mapping[str, Any], previous: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def memory_before(evidence: Mapping[str, Any], fetch: Fetch) -> dict[str, Any] |
     Raises
     ------
     BrokenChain
-        If evidence that it names is missing.
+        If evidence that it names is missing, or is not what its name says.
     """
     named = evidence["previous"]
     if named is None:
@@ -84,5 +86,7 @@ def _stored(test: Mapping[str, Any] | None) -> int:
 def _fetched(fetch: Fetch, sha256: str) -> Mapping[str, Any]:
     found = fetch(sha256)
     if found is None:
-        raise BrokenChain(sha256)
+        raise BrokenChain(f"evidence that is not there: {sha256}")
+    if sha256_of(found) != sha256:
+        raise BrokenChain(f"evidence that has been altered: {sha256}")
     return found

@@ -22,7 +22,13 @@ class Finding:
     sentence: str
 
 
-def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any], fetch: Fetch) -> Finding:
+def verify_evidence(
+    evidence: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    fetch: Fetch,
+    *,
+    sha256: str | None = None,
+) -> Finding:
     """Take the look again and compare.
 
     Parameters
@@ -33,7 +39,11 @@ def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any], fetch:
         The plan it names.
     fetch : callable
         Gives stored evidence by its sha256, or None: a look names those before it.
+    sha256 : str, optional
+        The name under which the look was found; None where it comes without one, from a file.
     """
+    if sha256 is not None and sha256_of(evidence) != sha256:
+        return Finding(intact=False, sentence=f"What is stored under {sha256} is another document.")
     if sha256_of(plan) != evidence.get("plan_sha256"):
         return Finding(intact=False, sentence="This is not the plan that the look names.")
     if evidence.get("schema") != SCHEMA:
@@ -44,11 +54,8 @@ def verify_evidence(evidence: Mapping[str, Any], plan: Mapping[str, Any], fetch:
         )
     try:
         previous = memory_before(evidence, fetch)
-    except BrokenChain as missing:
-        return Finding(
-            intact=False,
-            sentence=f"Look {evidence['number']} names evidence that is not there: {missing}.",
-        )
+    except BrokenChain as broken:
+        return Finding(intact=False, sentence=f"Look {evidence['number']} names {broken}.")
     again = take_look(
         LookInput(
             plan=Plan.from_document(plan),

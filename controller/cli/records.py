@@ -80,7 +80,9 @@ def _recompute(client: ServiceClient, arguments: argparse.Namespace) -> int:
                 return None
             raise
 
-    finding = verify_evidence(evidence, plan, named)
+    from_file = Path(arguments.sha256).is_file()
+    name = None if from_file else arguments.sha256
+    finding = verify_evidence(evidence, plan, named, sha256=name)
     print(finding.sentence, file=sys.stdout if finding.intact else sys.stderr)
     return Exit.OK if finding.intact else Exit.FAILURE
 

@@ -29,6 +29,8 @@ from controller.experiments.policies import (
 )
 
 USUAL_GAMMA = {Futility.NON_BINDING: -3.0, Futility.NONE: -2.0}
+_LEAST_PART, _MOST_PART = 0.01, 0.9
+"""Of alpha that a reserve may be: the rest, and the reserve, can still show something."""
 
 
 def read_policy(document: Any, *, name: str | None = None, where: str = "policy") -> Policy:
@@ -117,6 +119,11 @@ def _check_reserve(fields: Fields, rules: OecRules) -> None:
     where, goes_on = fields.at("reserve"), rules.on_no_difference is OnNoDifference.KEEP_TESTING
     broken = (
         (rules.reserve >= rules.alpha, "must lie below alpha."),
+        (
+            rules.reserve > 0.0
+            and not _LEAST_PART * rules.alpha <= rules.reserve <= _MOST_PART * rules.alpha,
+            f"has to be {_LEAST_PART:.0%} to {_MOST_PART:.0%} of alpha, or one part shows nothing.",
+        ),
         (rules.reserve > 0.0 and rules.mode is Mode.ANYTIME, "belongs to mode: planned."),
         (
             rules.reserve > 0.0 and rules.futility is not Futility.NONE,

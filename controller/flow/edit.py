@@ -131,7 +131,7 @@ def reallocate(
 ) -> Rollout:
     """Open the next allocation with its epoch, ruleset, decision and audit, as one (DESIGN 17)."""
     before = _current(work, rollout)
-    opened_at = work.stop_maturing(rollout.project)
+    opened_at = work.stop_maturing(rollout.project, and_aggregating=asked.sets_eligible)
     opened = next_allocation(rollout.frozen_plan, before, asked, opened_at=opened_at)
     void_open(work, rollout, reason="overtaken", actor=actor)
     saved = work.rollouts.save(

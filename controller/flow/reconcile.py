@@ -192,7 +192,9 @@ def _unfinished(rollout: Rollout) -> tuple[Verdict, str]:
         return judgement.verdict, judgement.reason
     if any(blocker in INTEGRITY for blocker in judgement.blockers) or judgement.harm:
         return Verdict.UNKNOWN, judgement.reason
-    return Verdict.NO_DIFFERENCE, UNFINISHED
+    # What went on from a reserve had all its evidence: its plan ended without a difference.
+    went_on = judgement.reason == "horizon_passed"
+    return Verdict.NO_DIFFERENCE, "horizon_reached" if went_on else UNFINISHED
 
 
 def _protect(work: Work, rollout: Rollout, judgement: Judgement) -> bool:

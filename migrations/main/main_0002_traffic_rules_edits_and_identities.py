@@ -66,9 +66,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        op.f("ix_exceptions_project_rollout_stands_for"),
+        op.f("ix_exceptions_project_rollout_stands_for_reason"),
         "exceptions",
-        ["project", "rollout", "stands_for"],
+        ["project", "rollout", "stands_for", "reason"],
         unique=False,
     )
     op.create_table(
@@ -254,7 +254,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_identities_project_unit_type_identity"), table_name="identities")
     op.drop_table("identities")
     op.drop_table("holdouts")
-    op.drop_index(op.f("ix_exceptions_project_rollout_stands_for"), table_name="exceptions")
+    op.drop_index(op.f("ix_exceptions_project_rollout_stands_for_reason"), table_name="exceptions")
     op.drop_index(op.f("ix_exceptions_project_rollout_pinned"), table_name="exceptions")
     op.drop_table("exceptions")
     op.drop_index(

@@ -239,6 +239,19 @@ def test_no_unit_enters_between_the_instant_of_an_edit_and_its_commit(world: Wor
     assert matured[0] >= to_micros(at)
 
 
+def test_no_exposure_is_aggregated_while_a_condition_changes(world: World) -> None:
+    """Every unit that met an arm is seen, and keeps it, or finds that the condition has changed."""
+    world.send(exposed(world, dict.fromkeys(world.units(1), 250.0)))
+    worker = threading.Thread(target=world.drain)
+    with SqlStore(world.database).writing() as work:
+        work.stop_maturing(world.project, and_aggregating=True)
+        worker.start()
+        worker.join(0.5)
+        assert worker.is_alive()
+    worker.join(10)
+    assert sum(world.snapshot().exposed.values()) == 1
+
+
 def test_the_instant_of_an_edit_is_never_behind_the_watermark(world: World) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=1)
     with world.database.begin() as connection:

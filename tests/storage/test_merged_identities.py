@@ -315,8 +315,8 @@ def test_without_identities_no_exception_is_looked_through(
 
     event.listen(database.main, "before_cursor_execute", note)
     try:
-        with world.ingest.reading() as work:
-            assert work.ledger.outcomes(world.target, [first], ["spend"]) == {}
+        with world.ingest.reading() as ingest:
+            assert ingest.ledger.outcomes(world.target, [first], ["spend"]) == {}
     finally:
         event.remove(database.main, "before_cursor_execute", note)
     assert not [statement for statement in seen if "exceptions" in statement]

@@ -32,8 +32,14 @@ class Work(Protocol):
         """
         ...
 
-    def stop_maturing(self, project: str) -> datetime:
+    def stop_maturing(self, project: str, *, and_aggregating: bool = False) -> datetime:
         """Let no unit enter a metric until this transaction ends.
+
+        Parameters
+        ----------
+        and_aggregating : bool
+            Let no exposure be aggregated either: what was is visible here, what will be finds what
+            this transaction writes.
 
         Returns
         -------

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from controller.errors import GuardFailed, InvalidInput
+from controller.errors import ControllerError, GuardFailed, InvalidInput
 from controller.experiments.plans import CHAMPION
 from controller.flow.verbs import act
 from controller.rollout.states import Verb
 from controller.service.http.calls import Answer, Call
+from controller.service.http.loader import parse_json
 from controller.service.http.problems import status_of
 from controller.service.http.router import Route
 from controller.service.ui.actions import action_of
@@ -117,14 +118,15 @@ def _text(condition: Mapping[str, Any] | None) -> str:
 
 
 def _condition(text: str) -> Any:
+    """The condition, read as strictly as the body of a request."""
     if not text.strip():
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text.encode())
+    except ControllerError as refusal:
         raise InvalidInput(
-            f"eligible: is not readable JSON ({error}).", field="eligible"
-        ) from error
+            f"eligible: is not readable JSON ({refusal.message})", field="eligible"
+        ) from refusal
 
 
 def _weights(text: str) -> dict[str, float | str]:

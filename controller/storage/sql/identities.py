@@ -151,7 +151,7 @@ class SqlIdentities:
         rows = self._connection.execute(
             select(table.identity, table.unit)
             .where(*_typed(IDENTITIES, project, unit_type), table.identity.in_(mine))
-            .order_by(table.unit)
+            .order_by(table.identity, table.unit)  # as the index has them
             .with_for_update()  # who settles an identity is alone with it
         )
         members: dict[str, list[str]] = defaultdict(list)

@@ -51,12 +51,13 @@ class SqlWork:
                 {"project": project},
             )
 
-    def stop_maturing(self, project: str) -> datetime:
+    def stop_maturing(self, project: str, *, and_aggregating: bool = False) -> datetime:
         """Let no unit enter a metric until this transaction ends; database time from then on."""
         now = self.now
         if self.connection.dialect.name == "postgresql":
+            shared = "" if and_aggregating else "_shared"
             self.connection.execute(
-                text("select pg_advisory_xact_lock_shared(:key)"), {"key": INGEST_LOCK}
+                text(f"select pg_advisory_xact_lock{shared}(:key)"), {"key": INGEST_LOCK}
             )
             now = database_now(self.connection)
         return max(now, from_micros(read_watermark(self.connection, project)))

@@ -35,6 +35,8 @@ def test_a_policy_without_a_reserve_keeps_its_document() -> None:
     "oec",
     [
         KEEPS_ON | {"reserve": 0.05},
+        KEEPS_ON | {"reserve": 0.0499},
+        KEEPS_ON | {"reserve": 5e-324},
         KEEPS_ON | {"reserve": -0.1},
         KEEPS_ON | {"mode": "anytime"},
         KEEPS_ON | {"futility": "non_binding"},

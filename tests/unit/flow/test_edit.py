@@ -12,6 +12,7 @@ from controller.assignment.ruleset import RolloutRules
 from controller.errors import GuardFailed, IllegalTransition, InvalidInput, PreconditionRequired
 from controller.flow import define
 from controller.flow.actors import MACHINE
+from controller.flow.look import take_due_look
 from controller.flow.pinning import assign_pinned
 from controller.rollout.record import Allocation, Rollout
 from controller.rollout.states import State, Verb
@@ -414,6 +415,18 @@ def test_when_the_last_one_loses_the_rollout_goes_back(desk: Desk) -> None:
     desk.ticks(1)
     assert desk.get(rollout).state is State.ROLLING_BACK
     assert desk.get(rollout).reason == "guardrail_harm"
+
+
+def test_a_loser_that_an_edit_has_left_alone_ends_the_rollout_at_the_next_look(desk: Desk) -> None:
+    """Somebody gives up the other one between the look and what the machine makes of it."""
+    rollout = rivals(desk)
+    desk.later(minutes=2)
+    assert take_due_look(desk.store, PROJECT, rollout.id) is not None
+    weights = {"champion": 0.5, "challenger-1": 0.5, "challenger-2": 0}
+    desk.do(rollout, Verb.EDIT, edits={"weights": weights})
+    desk.ticks(1)
+    now = desk.get(rollout)
+    assert (now.state, now.reason) == (State.ROLLING_BACK, "guardrail_harm")
 
 
 @pytest.mark.parametrize("autonomy", ["L0", "L1"])

@@ -90,7 +90,28 @@ def test_a_look_altered_or_cut_off_from_its_chain_is_found() -> None:
         }
         return {**found, "memory": {**found["memory"], "planned": planned}}
 
-    assert not verify_evidence(looks[-1], plan, forged).intact
+    altered = verify_evidence(looks[-1], plan, forged)
+    assert not altered.intact
+    assert "altered" in altered.sentence
+
+
+def test_a_forged_look_that_is_consistent_does_not_have_its_name() -> None:
+    """Numbers exchanged with all that follows from them: only the sha256 tells."""
+    desk = Desk()
+    rollout = desk.started()
+    grow(desk, 500)
+    with desk.store.reading() as work:
+        (look,) = evidence_of(work, rollout)
+        plan = work.evidence.get(PROJECT, look["plan_sha256"])
+    assert plan is not None
+    statistics = {**look["statistics"], "watermark": look["statistics"]["taken_at"][:-6] + "Z"}
+    forged = {**look, "statistics": statistics}
+    name = sha256_of(look)
+    assert verify_evidence(look, plan, lambda _: None, sha256=name).intact
+    assert verify_evidence(forged, plan, lambda _: None).intact
+    finding = verify_evidence(forged, plan, lambda _: None, sha256=name)
+    assert not finding.intact
+    assert name in finding.sentence
 
 
 def test_a_look_of_another_schema_says_who_can_take_it_again() -> None:

@@ -100,6 +100,22 @@ def test_a_promotion_nobody_approves_ends_at_its_deadline_with_its_verdict() -> 
     assert desk.state(rollout) is State.ROLLED_BACK
 
 
+def test_a_test_that_went_on_from_its_reserve_ends_by_its_horizon_at_the_deadline() -> None:
+    goes_on = {"reserve": 0.005, "futility": "none", "on_no_difference": "keep_testing"}
+    desk = Desk({"oec": {"horizon": 10_000, **goes_on}})
+    rollout = desk.started()
+    for n in (1000, 3000, 6000):
+        desk.see("on-time", epoch=1, champion=(n, 0.5), challenger=(n, 0.5))
+        desk.see("complaints", epoch=1, champion=(n, 0.02), challenger=(n, 0.02))
+        desk.ticks(1, hours=1)
+    found = desk.get(rollout)
+    assert (found.verdict, found.reason) == (Verdict.KEEP_GOING, "horizon_passed")
+    desk.ticks(1, days=11)
+    ended = desk.get(rollout)
+    assert ended.state is State.ROLLING_BACK
+    assert (ended.verdict, ended.reason) == (Verdict.NO_DIFFERENCE, "horizon_reached")
+
+
 def test_a_broken_split_holds_and_is_never_called_a_difference() -> None:
     desk = Desk()
     rollout = desk.started()

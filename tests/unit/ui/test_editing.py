@@ -11,6 +11,9 @@ from tests.browser.world import PROJECT, World
 from tests.unit.ui.conftest import Browser
 from tests.unit.ui.test_pages import text_of, waiting
 
+HALVES = "champion = 50%\nchallenger = 50%"
+BAD = '{"attribute": "a", "op": "eq", "value": "%s"}'
+
 
 def current(world: World, rollout: str) -> Allocation:
     with world.store.reading() as work:
@@ -67,6 +70,10 @@ def test_the_condition_alone_is_changed_and_weights_stay(omar: Browser) -> None:
         ({"weights": "champion = 50%\nchallenger = 40%"}, "add up to 0.9"),
         ({"weights": "champion = 100%\nchallenger = 0"}, "no challenger would be left"),
         ({"weights": "champion = 50%\nchallenger = 50%", "eligible": "{"}, "not readable JSON"),
+        ({"weights": HALVES, "eligible": BAD % r"\ud800"}, "not readable JSON"),
+        ({"weights": HALVES, "eligible": BAD % r"\u0000"}, "not readable JSON"),
+        ({"weights": HALVES, "eligible": '{"a": 1, "a": 2}'}, "stands twice"),
+        ({"weights": HALVES, "eligible": "[" * 3000}, "not readable JSON"),
         (
             {"weights": "champion = 50%\nchallenger = 50%", "eligible": '{"nor": []}'},
             "eligible.nor",

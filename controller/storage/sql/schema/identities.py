@@ -71,7 +71,7 @@ class ExceptionRow(Base):
 
     __tablename__ = "exceptions"
     __table_args__ = (
-        Index(None, "project", "rollout", "stands_for"),
+        Index(None, "project", "rollout", "stands_for", "reason"),
         Index(None, "project", "rollout", "pinned"),
         _CLUSTERED,
     )
