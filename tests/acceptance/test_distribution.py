@@ -19,6 +19,7 @@ import pytest
 from controller.cli.client import ServiceClient
 from tests.acceptance.service import Up, running, wait_until
 from tests.crowd import Crowd
+from tests.loops import run_apart
 from tests.running import Answer
 from tests.running import Running as Caller
 
@@ -81,7 +82,7 @@ def test_all_streams_are_told_once_and_come_back_after_kill_9(up: Up) -> None:
                 assert len(member.opened_at) >= 2
         assert not crowd.refused
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 @contextmanager
@@ -116,4 +117,4 @@ def test_a_kill_holds_in_every_web_process_while_redis_hangs_and_is_told_after(u
                 assert not any(member.versions for member in crowd.members)
             await told(crowd, killed)  # the outbox kept the message
 
-    asyncio.run(story())
+    run_apart(story())

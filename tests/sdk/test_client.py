@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import pickle
@@ -26,6 +25,7 @@ from controller.errors import InvalidInput
 from controller.events.contracts import Rejection, TimeRules, validate
 from controller.events.times import parse_time
 from controller.sdk import AsyncClient, Client
+from tests.loops import run_apart
 from tests.sdk.conftest import MakeClient
 from tests.sdk.service import KEY, Service, wait_for
 from tests.unit.assignment.rulesets import CHALLENGER, CHAMPION, rollout, ruleset, slot
@@ -437,7 +437,7 @@ def test_the_async_client_has_the_same_methods(service: Service, tmp_path: Path)
             client.track("cost", unit="1", value=1.0)
             assert await client.flush()
 
-    asyncio.run(story())
+    run_apart(story())
     assert [event["type"] for event in service.events] == ["exposure", "outcome"]
     public = {name for name in dir(Client) if not name.startswith("_")}
     assert public == {name for name in dir(AsyncClient) if not name.startswith("_")}

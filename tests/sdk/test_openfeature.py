@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from openfeature.track import TrackingEventDetails
 from controller.assignment.choice import Model
 from controller.sdk.openfeature import ControllerProvider
 from controller.sdk.testing import RecordingClient
+from tests.loops import run_apart
 
 PAYLOADS: dict[str, Any] = {
     "object": {"threshold": 0.25},
@@ -214,7 +214,7 @@ def test_asynchronous_evaluation_gives_the_same(
             (await flags.get_integer_details_async("yes", 7, UNIT)).error_code,
         )
 
-    assert asyncio.run(ask()) == ("v4", {"threshold": 0.25}, ErrorCode.TYPE_MISMATCH)
+    assert run_apart(ask()) == ("v4", {"threshold": 0.25}, ErrorCode.TYPE_MISMATCH)
     assert len(client.events) == 2
 
 

@@ -12,6 +12,7 @@ import pytest
 from controller.assignment.choice import Model
 from controller.sdk.shadow import AsyncShadow, Shadow
 from controller.sdk.testing import RecordingAsyncClient, RecordingClient
+from tests.loops import run_apart
 from tests.sdk.service import wait_for
 
 MODEL = Model(name="boost", version="2")
@@ -151,7 +152,7 @@ def test_coroutines_are_asked_in_their_loop_and_both_reported() -> None:
         assert await shadow("4711", "a-1", 1.0) == 1.1
         await asyncio.sleep(0.05)
 
-    asyncio.run(story())
+    run_apart(story())
     assert shadow.counts() == {"done": 1}
     assert [(e["arm"], e["ref"], e["score"], e["model"]) for e in client.events] == [
         ("champion", "a-1", 1.1, "logistic@1"),
@@ -182,7 +183,7 @@ def test_a_late_coroutine_is_cancelled_and_a_failing_one_is_counted() -> None:
         assert time.perf_counter() - started < 0.05
         await asyncio.sleep(0.15)
 
-    asyncio.run(story())
+    run_apart(story())
     assert cancelled == [True]
     assert shadow.counts() == {"late": 1, "failed": 1, "skipped": 1}
     assert [event["arm"] for event in client.events] == ["champion"] * 3
@@ -200,5 +201,5 @@ def test_the_champions_coroutine_error_is_the_callers() -> None:
             await shadow("1", "a", 1.0)
         await asyncio.sleep(0)
 
-    asyncio.run(story())
+    run_apart(story())
     assert shadow.counts() == {"failed": 1}

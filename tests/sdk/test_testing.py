@@ -1,4 +1,3 @@
-import asyncio
 import doctest
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from controller.assignment.choice import Model, Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.hashing import PPM
 from controller.sdk.testing import RecordingAsyncClient, RecordingClient
+from tests.loops import run_apart
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
 
 
@@ -57,7 +57,7 @@ def test_async_code_has_the_same_client() -> None:
             assert await client.flush()
             return [event["type"] for event in client.events]
 
-    assert asyncio.run(application()) == ["exposure", "outcome"]
+    assert run_apart(application()) == ["exposure", "outcome"]
 
 
 def test_no_file_is_written_and_no_thread_is_started(

@@ -19,6 +19,7 @@ from controller.storage.redis.notes import (
     decode_note,
     follow_all,
 )
+from tests.loops import run_apart
 from tests.storage.valkey import PROGRAMS, Valkey
 
 
@@ -99,7 +100,7 @@ def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisN
             await following.aclose()  # type: ignore[attr-defined]
         return heard
 
-    assert {note.project for note in asyncio.run(listen())} == {"default", "other"}
+    assert {note.project for note in run_apart(listen())} == {"default", "other"}
 
 
 def test_a_store_that_is_gone_is_said(valkey: Valkey) -> None:

@@ -20,6 +20,7 @@ from controller.storage.redis.connection import connect
 from controller.storage.redis.embedded import EmbeddedValkey
 from controller.storage.redis.notes import RedisNotes, RulesetCopy, follow_all
 from controller.telemetry import Telemetry
+from tests.loops import run_apart
 
 SECRET = "a secret that web and stream share, long enough"
 
@@ -131,7 +132,7 @@ def test_a_note_reaches_its_project_and_no_other(valkey: EmbeddedValkey) -> None
             for one in (*mine, other):
                 await one.close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_a_repeated_or_older_note_is_not_passed_on(valkey: EmbeddedValkey) -> None:
@@ -145,7 +146,7 @@ def test_a_repeated_or_older_note_is_not_passed_on(valkey: EmbeddedValkey) -> No
             await listener.close()
         client.close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_nobody_comes_in_without_a_fresh_ticket(
             assert got == status, body
             assert streams.count == 0
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_only_get_is_spoken(valkey: EmbeddedValkey) -> None:
@@ -181,7 +182,7 @@ def test_only_get_is_spoken(valkey: EmbeddedValkey) -> None:
         async with streaming(valkey) as streams:
             assert (await ask(streams, STREAM_PATH, method="POST"))[0] == 405
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_noise_ends_the_connection_and_not_the_process(valkey: EmbeddedValkey) -> None:
@@ -196,7 +197,7 @@ def test_noise_ends_the_connection_and_not_the_process(valkey: EmbeddedValkey) -
                 writer.close()
             assert (await ask(streams, "/livez"))[0] == 200
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_a_silent_caller_is_shown_the_door(
@@ -212,7 +213,7 @@ def test_a_silent_caller_is_shown_the_door(
                 assert await reader.read() == b""
             writer.close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_beyond_the_cap_a_stream_is_told_to_return(valkey: EmbeddedValkey) -> None:
@@ -229,7 +230,7 @@ def test_beyond_the_cap_a_stream_is_told_to_return(valkey: EmbeddedValkey) -> No
             await (await Listener.open(streams)).close()
             await held[1].close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_a_stream_is_kept_alive_and_ends_in_time(valkey: EmbeddedValkey) -> None:
@@ -242,7 +243,7 @@ def test_a_stream_is_kept_alive_and_ends_in_time(valkey: EmbeddedValkey) -> None
             assert streams.count == 0
             await listener.close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_after_a_lost_subscription_everybody_is_woken(tmp_path: Path) -> None:
@@ -264,6 +265,6 @@ def test_after_a_lost_subscription_everybody_is_woken(tmp_path: Path) -> None:
             await listener.close()
 
     try:
-        asyncio.run(story())
+        run_apart(story())
     finally:
         first.stop()
