@@ -184,7 +184,6 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.2)
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("written", RUNNABLE, ids=name_of)
 def test_a_page_works_as_written(service: Service, written: Path) -> None:
     for block in blocks(written):
