@@ -55,8 +55,10 @@ def test_a_heap_waits_for_another_process_and_only_so_long(tmp_path: Path) -> No
 
 def test_two_changes_of_control_hold_each_other_up_no_more_than_sql_does(tmp_path: Path) -> None:
     first, second = RightOfWay(tmp_path / "turn"), RightOfWay(tmp_path / "turn")
+    started = time.monotonic()
     with first.claimed(), second.claimed():
-        pass
+        waited = time.monotonic() - started
+    assert waited < LONGEST_SECONDS, "neither waits for the other to let go"
 
 
 def test_a_worker_that_matures_without_a_pause_lets_a_change_in(database: Database) -> None:

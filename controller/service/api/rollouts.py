@@ -1,4 +1,4 @@
-"""Rollouts: ask for one, follow it, move it, stop it."""
+"""Rollouts: ask for one, follow it, move it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from controller.errors import (
 from controller.flow.actors import Role, Scope
 from controller.flow.create import create_rollout
 from controller.flow.edit import would_be
-from controller.flow.kill import kill, lift
 from controller.flow.status import status_document
 from controller.flow.verbs import act
 from controller.rollout.record import Rollout
@@ -112,19 +111,6 @@ class Edit(Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-class Kill(Struct, forbid_unknown_fields=True):
-    """Which model serves everybody: `champion`, `previous` or `fallback`."""
-
-    to: Annotated[str, Meta(pattern="^(champion|previous|fallback)$")] = "champion"
-    note: Note = ""
-
-
-class Killed(Struct):
-    """The slots that are now killed."""
-
-    slots: list[str]
-
-
 class DecisionList(Struct):
     """The log of a rollout in order."""
 
@@ -132,13 +118,12 @@ class DecisionList(Struct):
 
 
 def rollout_routes(runtime: WebRuntime) -> list[Route]:
-    """Rollouts, their verbs, and the kill switch."""
+    """Rollouts and their verbs."""
     return [
         *_asking(runtime),
         *_following(runtime),
         *_verbs(runtime),
         _edits(runtime),
-        *_kills(runtime),
     ]
 
 
@@ -448,68 +433,3 @@ _VERB_SUMMARIES: Final = {
     Verb.UNDO: "Bring the previous champion back after a promotion, now",
     Verb.RETRY: "A new attempt at the same challengers; no evidence is carried over",
 }
-
-
-# ---------------------------------------------------------------- kill switch
-
-
-def _kills(runtime: WebRuntime) -> list[Route]:
-    store = runtime.store
-
-    def kill_slot(call: Call) -> Any:
-        asked: Kill = call.body
-        slot = call.path["slot"]
-        return Killed(
-            slots=list(
-                kill(store, call.project, slot, to=asked.to, note=asked.note, actor=call.actor)
-            )
-        )
-
-    def kill_all(call: Call) -> Any:
-        asked: Kill = call.body
-        return Killed(
-            slots=list(
-                kill(store, call.project, None, to=asked.to, note=asked.note, actor=call.actor)
-            )
-        )
-
-    def lift_slot(call: Call) -> None:
-        lift(store, call.project, call.path["slot"], actor=call.actor)
-
-    stoppers = service(Scope.STOP, roles=(Role.OPERATOR, Role.APPROVER, Role.ADMIN))
-    common: dict[str, Any] = {
-        "method": "POST",
-        "access": stoppers,
-        "reads": "json",
-        "optional": True,
-        "body": Kill,
-        "answer": Killed,
-        "idempotent": True,
-    }
-    return [
-        Route(
-            path="/v1/slots/<slot>/kill",
-            name="kill_slot",
-            summary="One model for every unit of a slot, now",
-            handler=kill_slot,
-            errors=(NotFound, GuardFailed),
-            **common,
-        ),
-        Route(
-            path="/v1/kill",
-            name="kill_all",
-            summary="One model for every unit of every slot, now",
-            handler=kill_all,
-            **common,
-        ),
-        Route(
-            method="DELETE",
-            path="/v1/slots/<slot>/kill",
-            name="lift_kill",
-            summary="Lift the kill switch of a slot",
-            access=service(Scope.ADMIN, roles=(Role.OPERATOR, Role.ADMIN)),
-            handler=lift_slot,
-            status=204,
-            errors=(NotFound,),
-        ),
-    ]

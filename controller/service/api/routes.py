@@ -8,6 +8,7 @@ from controller.service.api.assign import assign_routes
 from controller.service.api.definitions import definition_routes
 from controller.service.api.events import event_routes
 from controller.service.api.health import health_routes
+from controller.service.api.kills import kill_routes
 from controller.service.api.ofrep import ofrep_routes
 from controller.service.api.people import people_routes
 from controller.service.api.plans import plan_routes
@@ -32,6 +33,7 @@ def api_routes(runtime: WebRuntime, router: Router) -> list[Route]:
         *traffic_routes(runtime),
         *plan_routes(runtime),
         *rollout_routes(runtime),
+        *kill_routes(runtime),
         *approval_routes(runtime),
         *record_routes(runtime),
         *people_routes(runtime),
