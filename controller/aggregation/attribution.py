@@ -8,7 +8,7 @@ all come to the same contribution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
+from math import ceil, fsum
 from typing import Final, NamedTuple
 
 from controller.aggregation.sums import MISSING, Contribution
@@ -115,6 +115,12 @@ class Fold:
         first, last = exposed_us - self._lookback_us, exposed_us - CLOCK_SKEW_US - 1
         before = self._values(self._name, outcomes, first, last)
         return self._folded(before) if before else None
+
+
+def quantile_cap(values: Sequence[float], quantile: float) -> float | None:
+    """The smallest value with at least that share of all values at or below it; None of none."""
+    rising = sorted(values)
+    return rising[max(0, ceil(quantile * len(rising)) - 1)] if rising else None
 
 
 def standing(outcomes: Sequence[Happened]) -> list[Happened]:

@@ -15,6 +15,7 @@ from typing import Literal
 from controller.analysis.anytime import HARM_TUNING, holm_rejects, log_evidence, remember
 from controller.analysis.claims import latch
 from controller.analysis.memory import AnytimeMemory, settled
+from controller.analysis.pairs import Pair
 from controller.analysis.planned import Moment, PlannedRules
 from controller.analysis.report import Claim, Test
 from controller.analysis.sights import Sight
@@ -103,6 +104,8 @@ def _log_e(alarm: Alarm) -> float | None:
     metric = alarm.sight.pair.metric
     if not is_hit_or_not(metric):
         return asymptotic
+    if asymptotic is None and _all_alike(alarm.sight.pair):
+        return None  # neither part says anything of what does not vary
     exact = _LOG_EXACT + _exact(alarm) if _exact_speaks(alarm) else None
     if asymptotic is None:
         return exact
@@ -119,6 +122,11 @@ def is_hit_or_not(metric: Metric) -> bool:
     return metric.type is MetricType.BINARY or (
         metric.type is MetricType.COUNT and metric.direction is Direction.DECREASE
     )
+
+
+def _all_alike(pair: Pair) -> bool:
+    """Whether no unit is hit, or every one."""
+    return sum(a.nonzero + b.nonzero for _, a, b in pair.epochs) in (0, pair.units)
 
 
 def _asymptotic(alarm: Alarm) -> float | None:

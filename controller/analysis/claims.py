@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -56,13 +56,15 @@ def planned_claim(
     memories: Mapping[str, PlannedMemory],
     moment: Moment,
     *,
-    readable: bool,
+    readable: Collection[str],
 ) -> dict[str, PlannedMemory]:
-    """Every challenger's planned test, one look on; nothing moves where data are not readable."""
+    """Every challenger's planned test, one look on; those whose data are not readable stand."""
     contenders = {
         arm: Contender(
-            memory=_beyond(rules, memories[arm], sight, moment) if readable else memories[arm],
-            reading=sight.known if readable else None,
+            memory=_beyond(rules, memories[arm], sight, moment)
+            if arm in readable
+            else memories[arm],
+            reading=sight.known if arm in readable else None,
             estimate=sight.estimate,
             standard_error=sight.standard_error,
             levels=sight.levels,
@@ -133,11 +135,11 @@ def anytime_claim(
     memories: Mapping[str, AnytimeMemory],
     moment: Moment,
     *,
-    readable: bool,
+    readable: Collection[str],
 ) -> dict[str, AnytimeMemory]:
     """Every challenger's always-valid test, one look on; Holm over challengers."""
     following = {
-        arm: remember(memories[arm], _log_e(rules, sight)) if readable else memories[arm]
+        arm: remember(memories[arm], _log_e(rules, sight)) if arm in readable else memories[arm]
         for arm, sight in sights.items()
     }
     rejected = holm_rejects(following, [rules.alpha] * len(following))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from controller.aggregation.statistics import Statistics
 from controller.analysis.memory import settled
-from controller.analysis.report import SrmReport
+from controller.analysis.report import Held, SrmReport
 from controller.experiments.metrics import Direction, Metric, Observed, ZeroMeans
 from controller.experiments.plans import CHAMPION, Plan
 from controller.stats.mixture import e_from_log, p_from_log_e
@@ -18,6 +19,30 @@ SILENT_UNITS = 25
 COMMON_SHARE = 0.2
 MOST_DOUBLE = 0.001
 FEWEST_DOUBLE = 10
+
+
+class Split(Protocol):
+    """The part of a plan that says how units were split; recorded experiments have no more of it.
+
+    Attributes
+    ----------
+    arms : collection of str
+        Champion first.
+    weights : mapping of arm to share
+    srm_alpha : float
+    """
+
+    @property
+    def arms(self) -> Collection[str]: ...
+
+    @property
+    def challengers(self) -> tuple[str, ...]: ...
+
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+
+    @property
+    def srm_alpha(self) -> float: ...
 
 
 def most_double_exposed(units: int) -> int:
@@ -62,49 +87,80 @@ def sample_ratio_report(
 
 
 def missing_log_e(
-    statistics: Statistics, plan: Plan, metric: Metric, *, log_e_max: float
+    statistics: Statistics,
+    plan: Split,
+    metric: Metric,
+    arms: Sequence[str],
+    *,
+    log_e_max: float,
 ) -> float | None:
     """Running log e-value that values are missing unevenly; None where none can be missing.
 
-    Given that a complete unit has no value, its arm follows the weights if missingness does not
-    depend on the arm: the sample-ratio test of the missing units.
+    Given that a complete unit of these arms has no value, its arm follows their weights if
+    missingness does not depend on the arm: the sample-ratio test of the missing units.
     """
     if metric.zero_means is not ZeroMeans.UNKNOWN:
         return None
-    counts = []
-    for epoch in statistics.epochs:
-        cells = (statistics.moments.get((metric.key, epoch.number, arm)) for arm in plan.arms)
-        missing = tuple(cell.missing if cell is not None else 0 for cell in cells)
-        counts.append(EpochCounts(counts=missing, weights=_weights(epoch.weights, plan)))
-    return _raised(counts, plan.policy.srm_alpha, log_e_max)
+    return _raised(_missing(statistics, metric, arms), plan.srm_alpha, log_e_max)
 
 
-def why_unknown(
-    statistics: Statistics, plan: Plan, metric: Metric, *, missing_log_e_max: float | None
-) -> str | None:
-    """A stable word for why the metric's data may not be read now, or None if they may."""
+def family(statistics: Statistics, plan: Split, arm: str) -> tuple[str, ...]:
+    """The arms whose missing values are weighed together for one challenger: all that live.
+
+    A challenger that has been given up has no weight in the newest epoch. What it lacks says
+    nothing about the others; its own comparison is weighed against them.
+    """
+    newest = max(statistics.epochs, key=lambda epoch: epoch.number, default=None)
+    living = plan.weights if newest is None else newest.weights
+    return (
+        CHAMPION,
+        *(each for each in plan.challengers if each == arm or living.get(each, 0.0) > 0.0),
+    )
+
+
+def why_unknown(statistics: Statistics, plan: Plan, metric: Metric) -> str | None:
+    """A stable word for why nothing of the metric may be read now, or None if it may."""
     freshness = statistics.freshness.get(metric.key)
     age = freshness.age_seconds if freshness is not None else None
     if age is None:
         return "no_data"
-    if not age <= plan.policy.data.max_age_seconds:
-        return "stale"
-    if missing_log_e_max is not None and p_from_log_e(missing_log_e_max) <= plan.policy.srm_alpha:
-        return "missing_differs"
-    return "arm_silent" if _is_silent(statistics, plan, metric) else None
+    return None if age <= plan.policy.data.max_age_seconds else "stale"
 
 
-def _is_silent(statistics: Statistics, plan: Plan, metric: Metric) -> bool:
+def why_held(
+    statistics: Statistics,
+    plan: Split,
+    metric: Metric,
+    arm: str,
+    *,
+    missing_log_e_max: float | None,
+) -> Held | None:
+    """Why one challenger's comparison may not be read although outcomes arrive, or None.
+
+    Parameters
+    ----------
+    missing_log_e_max : float or None
+        Of the challenger's `family`.
+    """
+    if missing_log_e_max is not None and p_from_log_e(missing_log_e_max) <= plan.srm_alpha:
+        arms = family(statistics, plan, arm)
+        return Held(reason="missing_differs", cause=_most_missing(statistics, metric, arms))
+    suspect = arm if metric.direction is Direction.DECREASE else CHAMPION
+    if _is_silent(statistics, plan, metric, suspect):
+        return Held(reason="arm_silent", cause=suspect)
+    return None
+
+
+def _is_silent(statistics: Statistics, plan: Split, metric: Metric, suspect: str) -> bool:
     """Whether an arm has lost its outcomes to the challenger's advantage; no outcome means zero.
 
-    In one epoch, an arm's units show nothing but zeros although, at the rate of the busiest arm, at
+    In one epoch, its units show nothing but zeros although, at the rate of the busiest arm, at
     least 25 of them would not (probability below e^-25 where the rates are equal). Only where a
     fifth of that arm's units has a value: a rare error may really have been cured. Silence that
     speaks against the challenger is left to speak: going back is always safe.
     """
     if metric.zero_means is not ZeroMeans.ZERO:
         return False
-    suspects = plan.challengers if metric.direction is Direction.DECREASE else (CHAMPION,)
     for epoch in statistics.epochs:
         cells = {
             arm: cell
@@ -112,8 +168,10 @@ def _is_silent(statistics: Statistics, plan: Plan, metric: Metric) -> bool:
             if (cell := statistics.moments.get((metric.key, epoch.number, arm))) and cell.n > 0
         }
         rate = max((cell.nonzero / cell.n for cell in cells.values()), default=0.0)
-        quiet = [cells[arm] for arm in suspects if arm in cells and cells[arm].nonzero == 0]
-        if rate >= COMMON_SHARE and any(rate * cell.n >= SILENT_UNITS for cell in quiet):
+        own = cells.get(suspect)
+        if own is None or own.nonzero or rate < COMMON_SHARE:
+            continue
+        if rate * own.n >= SILENT_UNITS:
             return True
     return False
 
@@ -133,8 +191,25 @@ def _exposures(statistics: Statistics, arms: tuple[str, ...]) -> list[EpochCount
     ]
 
 
-def _weights(weights: Mapping[str, float], plan: Plan) -> tuple[float, ...]:
-    return tuple(weights.get(arm, 0.0) for arm in plan.arms)
+def _missing(statistics: Statistics, metric: Metric, arms: Sequence[str]) -> list[EpochCounts]:
+    """Complete units without a value, epoch by epoch."""
+    counts = []
+    for epoch in statistics.epochs:
+        weights = tuple(epoch.weights.get(arm, 0.0) for arm in arms)
+        cells = (statistics.moments.get((metric.key, epoch.number, arm)) for arm in arms)
+        missing = tuple(cell.missing if cell is not None else 0 for cell in cells)
+        counts.append(EpochCounts(counts=missing, weights=weights))
+    return counts
+
+
+def _most_missing(statistics: Statistics, metric: Metric, arms: Sequence[str]) -> str:
+    """The arm with the most missing values beyond its share of them: whom to ask first."""
+    excess = dict.fromkeys(arms, 0.0)
+    for epoch in _missing(statistics, metric, arms):
+        even = sum(epoch.counts) / math.fsum(epoch.weights)
+        for arm, count, weight in zip(arms, epoch.counts, epoch.weights, strict=True):
+            excess[arm] += count - even * weight
+    return max(arms, key=excess.__getitem__)
 
 
 def _raised(epochs: list[EpochCounts], alpha: float, log_e_max: float) -> float:

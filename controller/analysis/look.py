@@ -18,18 +18,21 @@ from controller.analysis.claims import (
     show_anytime,
     show_planned,
 )
+from controller.analysis.epochs import epochs_of
 from controller.analysis.integrity import (
+    family,
     is_selected,
     missing_log_e,
     sample_ratio_report,
+    why_held,
     why_unknown,
 )
 from controller.analysis.memory import AnytimeMemory, LookMemory, PlannedMemory
 from controller.analysis.planned import Moment, PlannedRules
-from controller.analysis.report import LookInput, LookReport, MetricReport, Test
+from controller.analysis.report import Held, LookInput, LookReport, MetricReport, Test
 from controller.analysis.rules import guardrail_rules, oec_rules
 from controller.analysis.sights import Sight, see
-from controller.analysis.summaries import summarise
+from controller.analysis.summaries import grid_error, summarise
 from controller.analysis.verdicts import compare
 from controller.experiments.metrics import Metric
 from controller.experiments.policies import Mode
@@ -45,7 +48,9 @@ class Scene:
     Attributes
     ----------
     unknown : str or None
-        Why its data may not be read now.
+        Why nothing of it may be read now.
+    held : mapping of arm to Held
+        Challengers whose comparison may not be read, and why.
     selected : bool
         Seen only after the decision: its claim may not move, its alarm may.
     """
@@ -56,12 +61,17 @@ class Scene:
     rules: PlannedRules
     sights: Mapping[str, Sight]
     unknown: str | None
+    held: Mapping[str, Held]
     selected: bool
 
-    @property
-    def why_unknown(self) -> str | None:
+    def why_unread(self, arm: str) -> str | None:
+        """Why the data of this comparison may not be read, if they may not."""
+        held = self.held.get(arm)
+        return self.unknown or (held.reason if held is not None else None)
+
+    def why_unknown(self, arm: str) -> str | None:
         """Why the claim is unknown, if it is."""
-        return self.unknown or ("after_decision" if self.selected else None)
+        return self.why_unread(arm) or ("after_decision" if self.selected else None)
 
     def key(self, arm: str) -> str:
         """Where the claim's memory is kept."""
@@ -141,7 +151,7 @@ class _Taking:
                 rules=scene.rules,
                 sight=sight,
                 alpha=self.look.plan.policy.guardrail_rules(scene.metric.key).harm_alpha,
-                readable=scene.unknown is None,
+                readable=scene.why_unread(arm) is None,
                 memory=self.before.anytime.get(f"{scene.metric.key}/{arm}/harm", _NEW_ANYTIME),
             )
             for scene in scenes
@@ -166,52 +176,66 @@ class _Taking:
                     sight,
                     showings[arm],
                     alarm=_alarm_test(alarms, scene, arm),
-                    unknown=scene.why_unknown,
+                    unknown=scene.why_unknown(arm),
+                    epochs=epochs_of(sight, scene.rules, self.look.statistics.epochs),
                 )
                 for arm, sight in scene.sights.items()
             ),
             fresh=scene.unknown is None,
             age_seconds=freshness.age_seconds if freshness is not None else None,
+            held=scene.held,
+            relative_error=grid_error(self.look.statistics, scene.metric),
         )
 
     def _scene(
         self, metric: Metric, role: Literal["oec", "guardrail"], mode: Mode, rules: PlannedRules
     ) -> Scene:
         statistics, plan = self.look.statistics, self.look.plan
-        peak = missing_log_e(
-            statistics,
-            plan,
-            metric,
-            log_e_max=self.before.missing_log_e_max.get(metric.key, 0.0),
-        )
-        if peak is not None:
-            self.missing[metric.key] = peak
+        unknown = why_unknown(statistics, plan, metric)
+        held = {arm: self._held(metric, arm) for arm in plan.challengers}
         return Scene(
             metric=metric,
             role=role,
             mode=mode,
             rules=rules,
             sights={arm: see(statistics, metric, arm, rules) for arm in plan.challengers},
-            unknown=why_unknown(statistics, plan, metric, missing_log_e_max=peak),
+            unknown=unknown,
+            held={arm: why for arm, why in held.items() if why is not None and unknown is None},
             selected=is_selected(plan, metric),
         )
 
+    def _held(self, metric: Metric, arm: str) -> Held | None:
+        """Why this comparison may not be read; remembers how unevenly values are missing."""
+        statistics, plan = self.look.statistics, self.look.plan
+        arms = family(statistics, plan, arm)
+        key = metric.key if arms == tuple(plan.arms) else f"{metric.key}/{','.join(arms[1:])}"
+        peak = missing_log_e(
+            statistics,
+            plan,
+            metric,
+            arms,
+            log_e_max=self.before.missing_log_e_max.get(key, 0.0),
+        )
+        if peak is not None:
+            self.missing[key] = peak
+        return why_held(statistics, plan, metric, arm, missing_log_e_max=peak)
+
     def _claim(self, scene: Scene) -> dict[str, Showing]:
-        readable = scene.why_unknown is None
+        readable = {arm for arm in scene.sights if scene.why_unknown(arm) is None}
         keys = {arm: scene.key(arm) for arm in scene.sights}
         if scene.mode is Mode.ANYTIME:
             known = {arm: self.before.anytime.get(key, _NEW_ANYTIME) for arm, key in keys.items()}
             always = anytime_claim(scene.rules, scene.sights, known, self.moment, readable=readable)
             self.anytime |= {keys[arm]: memory for arm, memory in always.items()}
             return {
-                arm: show_anytime(scene.rules, sight, always[arm], readable=readable)
+                arm: show_anytime(scene.rules, sight, always[arm], readable=arm in readable)
                 for arm, sight in scene.sights.items()
             }
         earlier = {arm: self.before.planned.get(key, _NEW_PLANNED) for arm, key in keys.items()}
         planned = planned_claim(scene.rules, scene.sights, earlier, self.moment, readable=readable)
         self.planned |= {keys[arm]: memory for arm, memory in planned.items()}
         return {
-            arm: show_planned(scene.rules, sight, planned, readable=readable)
+            arm: show_planned(scene.rules, sight, planned, readable=arm in readable)
             for arm, sight in scene.sights.items()
         }
 

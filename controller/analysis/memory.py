@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from hashlib import sha256
 from typing import Any
 
 from controller.analysis.report import Crossing, Part
@@ -104,6 +106,8 @@ class PlannedMemory:
     crossed : Crossing or None
     rows_at : str or None
         The evidence that stored the last of the looks that counted; None before any is stored.
+    rows_sha256 : str
+        Names `stored` (`rows_name`), so that what is derived from many rows is found by one word.
     """
 
     stored: tuple[Any, ...] = ()
@@ -118,6 +122,7 @@ class PlannedMemory:
     p: float | None = None
     crossed: Crossing | None = None
     rows_at: str | None = None
+    rows_sha256: str = ""
 
     @property
     def looks(self) -> int:
@@ -176,13 +181,15 @@ class PlannedMemory:
             "p": self.p,
             "crossed": _crossing_document(self.crossed),
             "rows_at": self.rows_at,
+            "rows_sha256": self.rows_sha256,
         }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> PlannedMemory:
         """Read the JSON form back."""
+        rows, name = document["rows"], document.get("rows_sha256")
         return cls(
-            stored=tuple(document["rows"]),
+            stored=tuple(rows),
             counts={epoch: (n1, n0) for epoch, n1, n0 in document["counts"]},
             size=document["size"],
             variance=document["variance"],
@@ -194,6 +201,7 @@ class PlannedMemory:
             p=document["p"],
             crossed=_crossing(document["crossed"]),
             rows_at=document.get("rows_at"),
+            rows_sha256=reduce(rows_name, rows, "") if name is None else name,
         )
 
 
@@ -259,6 +267,11 @@ class LookMemory:
             srm_log_e_max=document["srm_log_e_max"],
             missing_log_e_max=dict(document["missing_log_e_max"]),
         )
+
+
+def rows_name(before: str, row: Sequence[Any]) -> str:
+    """Name of a test's rows: sha256 over the name of those before and the new one."""
+    return sha256(f"{before}{row}".encode()).hexdigest()
 
 
 def finite_or_none(value: float | None) -> float | None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from controller.aggregation.statistics import Moments, Statistics
 from controller.experiments.metrics import Metric, MetricType
 from controller.experiments.plans import CHAMPION
-from controller.stats.ratio import RatioMoments, linearise
+from controller.stats.ratio import LinearArm, RatioMoments, linearise
 from controller.stats.results import Inconclusive, Reason
+from controller.stats.rounding import beyond_rounding, mean_error, square_error
 from controller.stats.score import EQUAL, ArmMoments, EpochMoments, Null, effective_size
 
 _NOTHING = Moments()
@@ -35,6 +36,8 @@ class Pair:
         Whether both arms have the same weight in every one of them.
     shares : tuple of float
         By epoch, the probability that a unit of either arm was assigned the challenger.
+    covariates : int
+        Of which the covariate that the sums know is a fitted combination; 1 where it is one.
     """
 
     metric: Metric
@@ -42,6 +45,7 @@ class Pair:
     epochs: tuple[tuple[int, Moments, Moments], ...]
     equal_weights: bool
     shares: tuple[float, ...]
+    covariates: int = 1
 
     @property
     def units(self) -> int:
@@ -60,7 +64,9 @@ class Levels:
     covariance: float = 0.0
 
 
-def pair_of(statistics: Statistics, metric: Metric, challenger: str) -> Pair:
+def pair_of(
+    statistics: Statistics, metric: Metric, challenger: str, *, covariates: int = 1
+) -> Pair:
     """Collect the sums of one comparison."""
     epochs: list[tuple[int, Moments, Moments]] = []
     shares: list[float] = []
@@ -80,6 +86,7 @@ def pair_of(statistics: Statistics, metric: Metric, challenger: str) -> Pair:
         epochs=tuple(epochs),
         equal_weights=equal,
         shares=tuple(shares),
+        covariates=covariates,
     )
 
 
@@ -192,9 +199,15 @@ def _ratio_level(arm: Moments) -> tuple[float, float]:
     if arm.denominator_mean == 0.0:
         return math.nan, math.nan
     ratio = arm.mean / arm.denominator_mean
-    m2 = arm.m2 - 2.0 * ratio * arm.cross_m2 + ratio * ratio * arm.denominator_m2
     below = arm.denominator_mean  # divided by twice: its square may vanish
-    return ratio, max(m2, 0.0) / (arm.n - 1) / arm.n / below / below if arm.n > 1 else 0.0
+    left = residual_about(arm, ratio)
+    return ratio, left / (arm.n - 1) / arm.n / below / below if arm.n > 1 else 0.0
+
+
+def residual_about(arm: Moments, ratio: float) -> float:
+    """Sum of squares of numerator - ratio x denominator; 0 where that may be rounding alone."""
+    terms = arm.m2, -2.0 * ratio * arm.cross_m2, ratio * ratio * arm.denominator_m2
+    return beyond_rounding(sum(terms), square_error(*terms))
 
 
 def _arm(moments: Moments) -> ArmMoments:
@@ -210,10 +223,18 @@ def _linearised(
     control, treatment = arms
     return EpochMoments(
         epoch=number,
-        control=ArmMoments(n=control.n, mean=control.mean, m2=control.m2, nonzero=champion.nonzero),
-        treatment=ArmMoments(
-            n=treatment.n, mean=treatment.mean, m2=treatment.m2, nonzero=challenger.nonzero
-        ),
+        control=_linear_arm(control, champion),
+        treatment=_linear_arm(treatment, challenger),
+    )
+
+
+def _linear_arm(arm: LinearArm, moments: Moments) -> ArmMoments:
+    return ArmMoments(
+        n=arm.n,
+        mean=arm.mean,
+        m2=arm.m2,
+        nonzero=moments.nonzero,
+        mean_error=arm.mean_error,
     )
 
 
@@ -267,9 +288,18 @@ def _less(
     epoch: EpochMoments, champion: Moments, challenger: Moments, theta: float, scale: float
 ) -> EpochMoments:
     down, up, common = _shifts(champion, challenger, theta)
-    control = replace(epoch.control, mean=epoch.control.mean + up, m2=_residual(champion, theta))
-    treatment = replace(
-        epoch.treatment, mean=epoch.treatment.mean - down, m2=_residual(challenger, theta)
+    reach = (theta * champion.covariate_mean, theta * challenger.covariate_mean)
+    control, treatment = (
+        replace(
+            arm,
+            mean=arm.mean + moved,
+            m2=_residual(moments, theta),
+            mean_error=mean_error(arm.mean, *reach),
+        )
+        for arm, moved, moments in (
+            (epoch.control, up, champion),
+            (epoch.treatment, -down, challenger),
+        )
     )
     if scale != 1.0 and common > 0.0:
         n1, n0 = treatment.n, control.n
@@ -295,7 +325,10 @@ def _shifts(champion: Moments, challenger: Moments, theta: float) -> tuple[float
 
 
 def _residual(moments: Moments, theta: float) -> float:
-    m2 = (
-        moments.m2 - 2.0 * theta * moments.covariate_cross_m2 + theta * theta * moments.covariate_m2
+    """Sum of squares that the covariate leaves; 0 where that may be rounding alone."""
+    terms = (
+        moments.m2,
+        -2.0 * theta * moments.covariate_cross_m2,
+        theta * theta * moments.covariate_m2,
     )
-    return max(m2, 0.0)
+    return beyond_rounding(sum(terms), square_error(*terms))

@@ -17,6 +17,7 @@ from controller.analysis.memory import Ends, PlannedMemory, Row, finite_or_none,
 from controller.analysis.pairs import Levels
 from controller.analysis.readings import Reading
 from controller.analysis.report import Claim, Crossing
+from controller.analysis.trails import Ladder, Trails, trails_of
 from controller.stats.futility import FutilityLook, FutilityPlan, next_futility
 from controller.stats.group_sequential import SequentialPlan, TakenLook, next_look
 from controller.stats.ratio import relative_lift
@@ -74,6 +75,12 @@ class PlannedRules:
         """The plan at (alpha - reserve) / level."""
         alpha = (self.alpha - self.reserve) / level
         return SequentialPlan(alpha=alpha, sides=self.sides, spending=self.spending)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The plans at every level, and how hope is given up."""
+        levels = range(1, self.levels + 1)
+        return Ladder(plans=tuple(self.plan(level) for level in levels), futility=self.futility)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,14 +198,17 @@ def _count(rules: PlannedRules, contender: Contender) -> PlannedMemory | None:
     ratio = _ratio(memory, reading) if memory.looks else 0.0
     if memory.looks and not 0.0 < ratio <= MOST_CORRELATED:
         return None
-    time = min(reading.size / rules.size_planned, 1.0)
+    trails = trails_of(rules.ladder, memory)
+    row = _row(trails, min(reading.size / rules.size_planned, 1.0), ratio)
+    stored = row.document()
     return replace(
         memory,
-        stored=(*memory.stored, _row(rules, memory.rows, time, ratio).document()),
+        stored=(*memory.stored, stored),
         counts=reading.counts,
         size=reading.size,
         variance=reading.variance,
         z=rules.better * reading.z,
+        rows_sha256=trails.then(row, stored).name,
     )
 
 
@@ -213,35 +223,39 @@ def _ratio(memory: PlannedMemory, reading: Reading) -> float:
     return min(reading.ratio_to(memory.counts, memory.size), memory.variance / reading.variance)
 
 
-def _row(rules: PlannedRules, rows: Sequence[Row], time: float, ratio: float) -> Row:
-    looks = [
-        next_look(
-            rules.plan(level),
-            [row.taken(level) for row in rows],
-            spending_time=time,
-            variance_ratio=ratio,
+def _row(trails: Trails, time: float, ratio: float) -> Row:
+    """The look's bounds at every level, each ten digits long as it is stored."""
+    looks = []
+    for level, (plan, trail) in enumerate(zip(trails.ladder.plans, trails.levels, strict=True), 1):
+        look = next_look(
+            plan, _taken(trails, level), spending_time=time, variance_ratio=ratio, trail=trail
         )
-        for level in range(1, rules.levels + 1)
-    ]
-    looks = [replace(look, critical_value=round(look.critical_value, _DIGITS)) for look in looks]
+        looks.append(replace(look, critical_value=round(look.critical_value, _DIGITS)))
     return Row(
         spending_time=time,
         variance_ratio=ratio,
-        alpha_spent=tuple(look.alpha_spent for look in looks),
-        critical_values=tuple(look.critical_value for look in looks),
-        futility=_futility(rules, rows, looks[-1]),
+        alpha_spent=tuple([look.alpha_spent for look in looks]),
+        critical_values=tuple([look.critical_value for look in looks]),
+        futility=_futility(trails, looks[-1]),
     )
 
 
-def _futility(rules: PlannedRules, rows: Sequence[Row], look: TakenLook) -> FutilityLook | None:
-    if rules.futility is None:
+def _taken(trails: Trails, level: int) -> tuple[TakenLook, ...]:
+    """Of the looks already taken the last: all that is asked for beside their trail."""
+    return (trails.last.taken(level),) if trails.last is not None else ()
+
+
+def _futility(trails: Trails, look: TakenLook) -> FutilityLook | None:
+    ladder, last = trails.ladder, trails.last
+    if ladder.futility is None:
         return None
     given_up = next_futility(
-        rules.plan(rules.levels),
-        rules.futility,
-        [row.taken(rules.levels) for row in rows],
-        [row.futility for row in rows if row.futility is not None],
+        ladder.plans[-1],
+        ladder.futility,
+        _taken(trails, len(ladder.plans)),
+        (last.futility,) if last is not None and last.futility is not None else (),
         look,
+        trails=trails.hope,
     )
     return FutilityLook(
         better_below=round(given_up.better_below, _DIGITS),
@@ -294,10 +308,11 @@ def _close(
             memory = _latch(memory, "ended", level, contender, moment)
     elif memory.crossed is None and row.futility is not None and row.futility.stops(z):
         memory = _latch(memory, "futile", level, contender, moment)
-    memory = memory if memory.crossed else replace(memory, level=level)
-    bound = finite_or_none(row.critical_values[memory.level - 1])
+    level = memory.level if memory.crossed else level
+    bound = finite_or_none(row.critical_values[level - 1])
     memory = replace(
         memory,
+        level=level,
         bound=bound,
         interval=_interval(rules, contender, bound),
         relative=relative_ends(rules, contender.levels, bound),

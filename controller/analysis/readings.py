@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from controller.aggregation.statistics import QuantileGrid, Statistics
 from controller.analysis.pairs import Pair, moments_under
@@ -17,7 +18,11 @@ from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION
 from controller.stats.quantile import quantile_score
 from controller.stats.results import Inconclusive, Reason
-from controller.stats.score import EQUAL, Null, Score, score, variance_ratio
+from controller.stats.score import EQUAL, Law, Null, Score, score, variance_ratio
+
+_LAWS: Mapping[MetricType, Law] = MappingProxyType(
+    {MetricType.BINARY: "binary", MetricType.COUNT: "count"}
+)
 
 Grids = tuple[tuple[QuantileGrid, QuantileGrid], ...]
 
@@ -91,12 +96,13 @@ def read(pair: Pair, grids: Grids, *, null: Null = EQUAL) -> Reading | Inconclus
         if isinstance(place, Inconclusive):
             return place
         return Reading(score=place.score, variance=place.variance, size=place.size)
-    epochs, left = moments_under(pair, null)
-    if pair.epochs and not epochs:
-        return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
-    now = score(epochs, null=left, equal_weights=pair.equal_weights)
+    if _too_few_units(pair):
+        return Inconclusive(reason=Reason.TOO_FEW_UNITS)
+    now = _score(pair, null)
     if isinstance(now, Inconclusive):
         return now
+    if null != EQUAL and not _varies(pair, null, now):
+        return Inconclusive(reason=Reason.ZERO_VARIANCE)
     return Reading(
         score=now.score,
         variance=now.variance,
@@ -107,12 +113,54 @@ def read(pair: Pair, grids: Grids, *, null: Null = EQUAL) -> Reading | Inconclus
     )
 
 
+def _score(pair: Pair, null: Null) -> Score | Inconclusive:
+    epochs, left = moments_under(pair, null)
+    if pair.epochs and not epochs:
+        return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
+    law = _LAWS.get(pair.metric.type)
+    return score(epochs, null=left, equal_weights=pair.equal_weights, law=law)
+
+
+def _varies(pair: Pair, null: Null, now: Score) -> bool:
+    """Whether values vary at all: the displacement of a margin is none of theirs.
+
+    A null that only shifts leaves each arm as it is; any other is asked again at equality.
+    """
+    if null.shift and _at_its_bound(pair):
+        return True
+    if null.scale == 1.0 and pair.metric.type is not MetricType.RATIO:
+        return now.varies
+    return isinstance(_score(pair, EQUAL), Score)
+
+
+def _at_its_bound(pair: Pair) -> bool:
+    """No unit is hit, or every one: the null's own variance tells what that says of a margin."""
+    if pair.metric.type not in _LAWS or _covariates(pair):
+        return False
+    hits = sum(a.nonzero + b.nonzero for _, a, b in pair.epochs)
+    return not hits or (pair.metric.type is MetricType.BINARY and hits == pair.units)
+
+
+def _too_few_units(pair: Pair) -> bool:
+    """One unit in an arm, or no more in both than the regression on epochs and covariates fits."""
+    both = [(a.n, b.n) for _, a, b in pair.epochs if a.n > 0 and b.n > 0]
+    if not both:
+        return False  # an empty arm has a name of its own
+    fewest = min(sum(a for a, _ in both), sum(b for _, b in both))
+    fitted = len(both) + 1 + _covariates(pair)
+    return fewest < 2 or sum(a + b for a, b in both) <= fitted
+
+
 def _columns(pair: Pair, null: Null) -> int | None:
     """A ratio is linearised, and a scaled null compares unlike spreads: no regression of these."""
     if pair.metric.type is MetricType.RATIO or null.scale != 1.0:
         return None
-    adjusted = any(a.covariate_n + b.covariate_n for _, a, b in pair.epochs)
-    return 3 if adjusted else 2
+    return 2 + _covariates(pair)
+
+
+def _covariates(pair: Pair) -> int:
+    """How many coefficients the adjustment has fitted."""
+    return pair.covariates if any(a.covariate_n + b.covariate_n for _, a, b in pair.epochs) else 0
 
 
 def grids_of(statistics: Statistics, pair: Pair) -> Grids:

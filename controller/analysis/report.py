@@ -34,8 +34,11 @@ class Claim(StrEnum):
     HARM = "harm"
 
 
-SCHEMA = 2
-"""Of a stored look: 2 names the look before where 1 repeated its memory."""
+SCHEMA = 3
+"""Of a stored look: 2 names the look before where 1 repeated its memory; 3 names a test's rows, and
+its recursion on panels may differ in the last digit of an exact interval; what may be rounding
+alone is no evidence there (decision 0041); it has the effect of each epoch, and a quantile's levels
+as its difference has them."""
 Part = Literal["planned", "reserve"]
 
 
@@ -118,6 +121,60 @@ class ArmSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EpochEffect:
+    """One epoch's own difference.
+
+    Attributes
+    ----------
+    epoch : int
+    enrolled : float
+        Share of traffic that took part in it.
+    n_champion, n_challenger : int
+        Complete units.
+    share : float
+        Its part of the design-weighted estimate, w_e / W.
+    estimate, standard_error : float
+        Challenger minus champion in this epoch; no error where its values do not vary.
+    tested : bool
+        Whether it is part of the test; else it has too few units yet, and is listed only.
+    """
+
+    epoch: int
+    enrolled: float
+    n_champion: int
+    n_challenger: int
+    share: float
+    estimate: float
+    standard_error: float | None
+    tested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epochs:
+    """Whether the effect is the same in every epoch. It decides nothing.
+
+    Attributes
+    ----------
+    differ : bool
+        `p` is at most .01: the estimate is an average over epochs that disagree.
+    p, e_value : float or None
+        Always valid, for looking at every look; None with fewer than two epochs in the test.
+    q, freedom, p_single_look : float, int, float or None
+        Cochran's test, a description: its p-value is right at one look fixed beforehand.
+    effects : tuple of EpochEffect
+        In order of epoch.
+    """
+
+    differ: bool
+    p: float | None
+    e_value: float | None
+    q: float | None
+    freedom: int | None
+    p_single_look: float | None
+    effects: tuple[EpochEffect, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One challenger against the champion on one metric.
 
@@ -134,6 +191,9 @@ class Comparison:
         A stable snake_case word: why the verdict is what it is (`boundary_crossed`,
         `keep_collecting`, `too_few_units`, `no_data`, `stale`, `zero_variance`,
         `guardrail_not_shown`, `horizon_not_reached`, …).
+    epochs : Epochs or None
+        The effect epoch by epoch, where two epochs or more have units of both arms; never for a
+        quantile.
     """
 
     arm: str
@@ -145,11 +205,38 @@ class Comparison:
     relative_interval: Interval | None
     margin: float | None
     tests: tuple[Test, ...]
+    epochs: Epochs | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Why one comparison may not be read although outcomes arrive.
+
+    Attributes
+    ----------
+    reason : str
+        `arm_silent` or `missing_differs`.
+    cause : str
+        The arm that is silent, or that misses the most values beyond its share.
+    """
+
+    reason: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricReport:
-    """One metric at this look."""
+    """One metric at this look.
+
+    Attributes
+    ----------
+    fresh : bool
+        Outcomes arrive; where they do not, no comparison may be read.
+    held : mapping of arm to Held
+        Challengers whose comparison may not be read all the same. Their tests have not moved.
+    relative_error : float or None
+        Of a quantile: width of one cell of its grid, by which a level may be off.
+    """
 
     key: str
     role: Literal["oec", "guardrail"]
@@ -157,6 +244,14 @@ class MetricReport:
     comparisons: tuple[Comparison, ...]
     fresh: bool
     age_seconds: float | None
+    held: Mapping[str, Held] = field(default_factory=dict)
+    relative_error: float | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form; `held`, `relative_error` and `epochs` only where there is something."""
+        plain: dict[str, Any] = _plain(self)
+        plain["comparisons"] = [_without(each, "epochs") for each in plain["comparisons"]]
+        return _without(plain, "held", "relative_error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +311,7 @@ class LookReport:
             "statistics": self.statistics.document(),
             "previous": self.previous.get("looked") if self.previous else None,
             "srm": _plain(self.srm),
-            "metrics": [_plain(metric) for metric in self.metrics],
+            "metrics": [metric.document() for metric in self.metrics],
             "memory": added(self.memory, self.previous),
         }
 
@@ -224,6 +319,11 @@ class LookReport:
     def sha256(self) -> str:
         """Names the evidence snapshot."""
         return sha256_of(self.document())
+
+
+def _without(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The document without those of its fields that are None or empty."""
+    return {key: value for key, value in document.items() if value or key not in names}
 
 
 def _plain(value: Any) -> Any:

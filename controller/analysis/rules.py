@@ -12,6 +12,7 @@ from controller.experiments.plans import CHAMPION, Plan
 from controller.experiments.policies import Futility, OecRules
 from controller.experiments.policies import Spending as SpendingName
 from controller.experiments.slots import Goal, Guardrail, Oec
+from controller.experiments.spending_choice import SpendingChoice
 from controller.stats.futility import FutilityPlan, design_drift
 from controller.stats.group_sequential import SequentialPlan
 from controller.stats.score import EQUAL, Null, planned_size
@@ -22,6 +23,8 @@ _SHAPES: Mapping[SpendingName, SpendingShape] = MappingProxyType(
         SpendingName.HSD: SpendingShape.HWANG_SHIH_DECANI,
         SpendingName.OBRIEN_FLEMING: SpendingShape.OBRIEN_FLEMING,
         SpendingName.POCOCK: SpendingShape.POCOCK,
+        SpendingName.KIM_DEMETS: SpendingShape.KIM_DEMETS,
+        SpendingName.TABULATED: SpendingShape.TABULATED,
     }
 )
 
@@ -80,7 +83,17 @@ def margin_null(metric: Metric, *, margin: float | None, relative: float | None)
 
 def spending(rules: OecRules) -> Spending:
     """How a policy's planned tests release their alpha."""
-    return Spending(shape=_SHAPES[rules.spending], parameter=rules.gamma)
+    return spending_of(SpendingChoice(rules.spending, rules.gamma, rules.rho, rules.spending_table))
+
+
+def spending_of(choice: SpendingChoice) -> Spending:
+    """The spending function behind what is written down."""
+    power = choice.spending is SpendingName.KIM_DEMETS
+    return Spending(
+        shape=_SHAPES[choice.spending],
+        parameter=choice.rho if power else choice.gamma,
+        table=choice.table,
+    )
 
 
 def futility_plan(rules: OecRules, whole: SequentialPlan) -> FutilityPlan | None:

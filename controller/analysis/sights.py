@@ -57,9 +57,16 @@ class Sight:
         return as_fraction(self.estimate, self.levels)
 
 
-def see(statistics: Statistics, metric: Metric, challenger: str, rules: PlannedRules) -> Sight:
-    """Read one comparison against the null of its claim."""
-    pair = pair_of(statistics, metric, challenger)
+def see(
+    statistics: Statistics,
+    metric: Metric,
+    challenger: str,
+    rules: PlannedRules,
+    *,
+    covariates: int = 1,
+) -> Sight:
+    """Read one comparison against the null of its claim; `covariates` as in `Pair`."""
+    pair = pair_of(statistics, metric, challenger, covariates=covariates)
     grids = grids_of(statistics, pair)
     reading = read(pair, grids, null=rules.null)
     if metric.type is MetricType.QUANTILE:
@@ -91,6 +98,8 @@ def _difference(
             return gap, reading.standard_error
     plain = reading if null == EQUAL else read(pair, (), null=EQUAL)
     if isinstance(plain, Inconclusive):
+        if isinstance(reading, Reading) and null.scale == 1.0:  # all units alike, none of them hit
+            return 0.0, reading.standard_error
         return None, None
     if null.scale == 1.0 and isinstance(reading, Reading):
         return plain.distance, reading.standard_error
@@ -112,7 +121,7 @@ def _quantile_sight(
     found = quantile_test(
         grids,
         q=pair.metric.q,
-        alpha=rules.alpha,
+        alpha=rules.alpha / rules.levels,
         tuning=CLAIM_TUNING * rules.size_planned,
         alternative=claimed(rules),
     )

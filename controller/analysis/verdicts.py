@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.analysis.claims import Showing
 from controller.analysis.planned import PlannedRules
-from controller.analysis.report import Comparison, Crossing, MetricVerdict, Test
+from controller.analysis.report import Comparison, Crossing, Epochs, MetricVerdict, Test
 from controller.analysis.sights import Sight
 from controller.stats.results import Inconclusive, Reason
 
@@ -27,6 +27,7 @@ def compare(
     *,
     alarm: Test | None,
     unknown: str | None,
+    epochs: Epochs | None = None,
 ) -> Comparison:
     """One challenger's comparison on one metric.
 
@@ -39,6 +40,8 @@ def compare(
         The guardrail's harm alarm.
     unknown : str or None
         Why the metric's data may not be read, if they may not.
+    epochs : Epochs or None
+        The effect epoch by epoch.
     """
     harmed = alarm.crossed if alarm is not None else None
     verdict, reason = _verdict(showing.test, sight, harmed, unknown)
@@ -54,6 +57,7 @@ def compare(
         relative_interval=showing.relative,
         margin=_margin(rules, sight),
         tests=(showing.test,) if alarm is None else (showing.test, alarm),
+        epochs=epochs,
     )
 
 

@@ -1,4 +1,4 @@
-"""From a history of looks to the sub-density after it, with a cache that never changes a result.
+"""From a history of looks to the sub-density after it, a link at a time.
 
 The history is the truth: what each look let through, and how far apart the looks were. The density
 is derived from it, link by link; a process that has just started derives the same bits as one that
@@ -7,9 +7,7 @@ kept every link.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from threading import Lock
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controller.stats.recursion import START, Step, SubDensity, advance
@@ -24,63 +22,47 @@ class Passage(NamedTuple):
     high: float
 
 
-_Key = tuple[float, tuple[Passage, ...]]
+class Trail:
+    """A test's passages so far, as the density before the last of them.
 
-
-class _DensityCache:
-    """Least recently used sub-densities."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._kept: OrderedDict[_Key, SubDensity] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: _Key) -> SubDensity | None:
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
-
-    def put(self, key: _Key, density: SubDensity) -> None:
-        with self._lock:
-            self._kept[key] = density
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-
-
-# A density takes about 5 kB: 10 MB hold ten tests of two hundred looks.
-_CACHE = _DensityCache(2048)
-
-
-def density_after(passed: Sequence[Passage], *, next_ratio: float, keep: bool = True) -> SubDensity:
-    """Sub-density after the last passage, on nodes made for a next step of `next_ratio`.
-
-    Parameters
-    ----------
-    passed : sequence of Passage
-        Every look so far, in order; the first has a variance ratio of 0.
-    next_ratio : float
-        V_now / V_next of the look to come, in [0, 1); 0 if there is none.
-    keep : bool
-        Whether to keep the links for the next call; root searches over the drift do not.
+    The nodes after a look are made for the look to come, so the last link waits until its ratio is
+    known; it is then kept, as the next trail begins with it.
     """
-    history = tuple(passed)
-    ahead = (*(passage.variance_ratio for passage in history[1:]), next_ratio)
-    known, start = START, 0
-    for index in range(len(history), 0, -1) if keep else ():
-        found = _CACHE.get((ahead[index - 1], history[:index]))
-        if found is not None:
-            known, start = found, index
-            break
-    for index in range(start, len(history)):
-        passage = history[index]
-        known = advance(
-            known,
-            Step(variance_ratio=passage.variance_ratio, mean=passage.mean),
-            going_on=((passage.low, passage.high),),
-            next_ratio=ahead[index],
+
+    __slots__ = ("_before", "_last", "_made")
+
+    def __init__(self, before: SubDensity = START, last: Passage | None = None) -> None:
+        self._before = before
+        self._last = last
+        self._made: tuple[float, SubDensity] | None = None
+
+    @classmethod
+    def of(cls, passages: Iterable[Passage]) -> Trail:
+        """The trail of a whole history, in order; the first has a variance ratio of 0."""
+        trail = cls()
+        for passage in passages:
+            trail = trail.then(passage)
+        return trail
+
+    def then(self, passage: Passage) -> Trail:
+        """The trail with one more look."""
+        return Trail(self.density(passage.variance_ratio), passage)
+
+    def density(self, next_ratio: float) -> SubDensity:
+        """Sub-density after the last passage, on nodes made for a step of `next_ratio`.
+
+        V_now / V_next of the look to come, in [0, 1); 0 if there is none.
+        """
+        made = self._made
+        if made is not None and made[0] == next_ratio:
+            return made[1]
+        if self._last is None:
+            return self._before
+        density = advance(
+            self._before,
+            Step(variance_ratio=self._last.variance_ratio, mean=self._last.mean),
+            going_on=((self._last.low, self._last.high),),
+            next_ratio=next_ratio,
         )
-        if keep:
-            _CACHE.put((ahead[index], history[: index + 1]), known)
-    return known
+        self._made = next_ratio, density
+        return density

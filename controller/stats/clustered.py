@@ -19,8 +19,8 @@ from controller.errors import InvalidInput
 from controller.stats.mixture import log_e_value
 from controller.stats.results import Alternative, Inconclusive, Reason
 
-# Outcomes in the smaller tail, and units, that each arm needs before a share is nearly normal.
-_TAIL_COUNT = 25.0
+TAIL_COUNT = 25.0
+"""Outcomes in the smaller tail, and units, each arm needs before a share is nearly normal."""
 _LOCATION_WEIGHT = 0.05
 # Candidates for x, in standard errors of the pooled share around q.
 _OFFSETS = np.sinh(np.linspace(-3.0, 3.0, 41))
@@ -193,10 +193,22 @@ def prepare(
     for side in (0, 1):
         outcomes = sum(pair[side].outcomes for pair in live)
         units = sum(pair[side].units for pair in live)
-        if units < _TAIL_COUNT or outcomes * min(q, 1.0 - q) < _TAIL_COUNT:
+        if units < TAIL_COUNT or outcomes * min(q, 1.0 - q) < TAIL_COUNT:
             return Inconclusive(reason=Reason.BURN_IN)
     sides = (_side([pair[0] for pair in live]), _side([pair[1] for pair in live]))
+    if _in_one_cell(sides):
+        return Inconclusive(
+            reason=Reason.ZERO_VARIANCE, detail="every outcome lies between the same two cuts"
+        )
     return Table(sides=sides, cuts=cuts, log_cuts=np.log(cuts), q=q)
+
+
+def _in_one_cell(sides: tuple[_Side, _Side]) -> bool:
+    """Whether no cut parts the outcomes: then the grid cannot tell them from a constant."""
+    below = np.sum([side.sums[0].sum(axis=0) for side in sides], axis=0)
+    outcomes = sum(float(side.outcomes.sum()) for side in sides)
+    inside = below[0] == 0.0 and below[-1] == outcomes
+    return bool(inside and not ((below > 0.0) & (below < outcomes)).any())
 
 
 def _side(arms: Sequence[ClusteredCounts]) -> _Side:

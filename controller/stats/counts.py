@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from scipy.special import betainc, betaln, expit, gammainc, gammaincc, gammaln
+from scipy.special import betainc, betaln, expit
 
 from controller.errors import InvalidInput
 from controller.stats.mixture import e_from_log, p_from_log_e
@@ -167,56 +166,6 @@ def rate_ratio(
         upper=upper,
         events=events,
     )
-
-
-def log_e_limit(
-    events: int,
-    exposure: float,
-    *,
-    limit: float,
-    alternative: Literal["larger", "smaller"],
-    concentration: float = 1.0,
-) -> float:
-    """Log e-value that one arm's Poisson rate lies above (or below) a service-level limit.
-
-    Parameters
-    ----------
-    events : int
-        Events so far.
-    exposure : float
-        Unit-time or requests observed, > 0.
-    limit : float
-        Rate per unit of exposure, > 0; the null is rate <= limit for "larger", >= for "smaller".
-    alternative : {"larger", "smaller"}
-    concentration : float
-        Events' worth of prior: Gamma(concentration, concentration / limit) cut at the limit.
-
-    Returns
-    -------
-    float
-        At least -745. It needs no horizon: looks may follow every event.
-
-    References
-    ----------
-    .. [1] Howard et al. (2021), section 3.2: one-sided gamma-Poisson mixture.
-    """
-    if events < 0 or not (exposure > 0.0 and limit > 0.0 and concentration > 0.0):
-        raise InvalidInput("events >= 0; exposure, limit and concentration > 0", field="exposure")
-    prior_rate = concentration / limit
-    shape, rate = concentration + events, prior_rate + exposure
-    tail = gammaincc if alternative == "larger" else gammainc
-    posterior = float(tail(shape, rate * limit))
-    if posterior <= 0.0:
-        return _LOG_E_FLOOR
-    value = (
-        float(gammaln(shape) - gammaln(concentration))
-        + concentration * math.log(prior_rate)
-        - shape * math.log(rate)
-        - events * math.log(limit)
-        + exposure * limit
-        + math.log(posterior / float(tail(concentration, prior_rate * limit)))
-    )
-    return max(value, _LOG_E_FLOOR)
 
 
 def _epoch_log_e(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,48 +71,6 @@ class Cuped:
     theta: tuple[float, ...]
     arms: tuple[Adjusted, ...]
     variance_removed: float
-
-
-def moments_from_sums(
-    n: int,
-    sums: Sequence[Fraction | int | float],
-    products: Sequence[Sequence[Fraction | int | float]],
-) -> JointMoments:
-    """Means and scatter from raw sums, in exact rational arithmetic, rounded once.
-
-    Parameters
-    ----------
-    n : int
-        Units, >= 1.
-    sums : sequence, length k
-        Sum of each variable, outcome first.
-    products : sequence of sequences, shape (k, k)
-        Sums over units of products; symmetric.
-
-    Returns
-    -------
-    JointMoments
-        No cancellation at any mean: float sums count as the exact number they are.
-
-    Raises
-    ------
-    InvalidInput
-        If the shapes disagree or `n` is not positive.
-    """
-    if n < 1 or len(products) != len(sums) or any(len(row) != len(sums) for row in products):
-        raise InvalidInput(
-            "sums of length k and products of shape (k, k), n >= 1", field="products"
-        )
-    exact = [Fraction(value) for value in sums]
-    scatter = [
-        [float(Fraction(products[i][j]) - exact[i] * exact[j] / n) for j in range(len(exact))]
-        for i in range(len(exact))
-    ]
-    return JointMoments(
-        n=n,
-        mean=np.array([float(value / n) for value in exact]),
-        scatter=np.array(scatter),
-    )
 
 
 def cuped(arms: Sequence[JointMoments]) -> Cuped | Inconclusive:

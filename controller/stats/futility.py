@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from scipy.special import ndtri
 
 from controller.errors import InvalidInput
-from controller.stats.chain import Passage, density_after
+from controller.stats.chain import Passage, Trail
 from controller.stats.group_sequential import SequentialPlan, TakenLook
 from controller.stats.recursion import Step, value_undercut_with
 from controller.stats.spending import Spending
@@ -89,12 +89,47 @@ def design_drift(plan: SequentialPlan, *, power: float) -> float:
     return float(ndtri(power) - ndtri(plan.alpha / plan.sides))
 
 
+@dataclass(frozen=True, slots=True)
+class FutilityTrails:
+    """Where the statistic is under the design effect, better or worse, given that hope goes on."""
+
+    better: Trail = field(default_factory=Trail)
+    worse: Trail = field(default_factory=Trail)
+
+    def then(
+        self, plan: SequentialPlan, futility: FutilityPlan, look: TakenLook, hopeless: FutilityLook
+    ) -> FutilityTrails:
+        """Both trails with one more look."""
+        better = self.better.then(_passage(plan, futility, look, hopeless.better_below))
+        if plan.sides == 1:
+            return FutilityTrails(better)
+        # The claim "worse" is its own mirror image.
+        return FutilityTrails(
+            better, self.worse.then(_passage(plan, futility, look, -hopeless.worse_above))
+        )
+
+
+def futility_trails(
+    plan: SequentialPlan,
+    futility: FutilityPlan,
+    taken: Sequence[TakenLook],
+    given_up: Sequence[FutilityLook],
+) -> FutilityTrails:
+    """The trails of the looks taken, derived from the first on."""
+    trails = FutilityTrails()
+    for look, hopeless in zip(taken, given_up, strict=True):
+        trails = trails.then(plan, futility, look, hopeless)
+    return trails
+
+
 def next_futility(
     plan: SequentialPlan,
     futility: FutilityPlan,
     taken: Sequence[TakenLook],
     given_up: Sequence[FutilityLook],
     look: TakenLook,
+    *,
+    trails: FutilityTrails | None = None,
 ) -> FutilityLook:
     """Where the look just taken gives up.
 
@@ -106,6 +141,9 @@ def next_futility(
         Every earlier look.
     look : TakenLook
         This look, from `next_look`.
+    trails : FutilityTrails, optional
+        `futility_trails` of the earlier looks, where they have been kept; derived if not given.
+        Of the looks only the last is then read.
 
     Returns
     -------
@@ -113,56 +151,59 @@ def next_futility(
     """
     if len(taken) != len(given_up):
         raise InvalidInput("one futility look for every look taken", field="given_up")
-    below = [each.better_below for each in given_up]
+    known = trails or futility_trails(plan, futility, taken, given_up)
+    time = taken[-1].spending_time if taken else 0.0
+    last = given_up[-1] if given_up else None
     better = _hopeless_below(
-        futility, _passed(plan, futility, taken, below), look, beta=futility.beta
+        futility,
+        known.better,
+        look,
+        beta=futility.beta,
+        since=time,
+        near=last.better_below if last else None,
     )
     if plan.sides == 1:
         return FutilityLook(better_below=better, worse_above=-math.inf)
-    mirrored = [-each.worse_above for each in given_up]
     worse = _hopeless_below(
-        futility, _passed(plan, futility, taken, mirrored), look, beta=futility.beta_worse
+        futility,
+        known.worse,
+        look,
+        beta=futility.beta_worse,
+        since=time,
+        near=-last.worse_above if last else None,
     )
     return FutilityLook(better_below=better, worse_above=-worse)
 
 
-def _passed(
-    plan: SequentialPlan,
-    futility: FutilityPlan,
-    taken: Sequence[TakenLook],
-    below: Sequence[float],
-) -> tuple[tuple[float, Passage], ...]:
-    """Each earlier look's time and what it let through, under the drift."""
-    return tuple(
-        (
-            each.spending_time,
-            Passage(
-                variance_ratio=each.variance_ratio,
-                mean=futility.drift * math.sqrt(each.spending_time),
-                low=max(low, -each.critical_value) if plan.sides == 2 else low,
-                high=each.critical_value,
-            ),
-        )
-        for each, low in zip(taken, below, strict=True)
+def _passage(plan: SequentialPlan, futility: FutilityPlan, look: TakenLook, low: float) -> Passage:
+    """What a look lets through under the drift."""
+    return Passage(
+        variance_ratio=look.variance_ratio,
+        mean=futility.drift * math.sqrt(look.spending_time),
+        low=max(low, -look.critical_value) if plan.sides == 2 else low,
+        high=look.critical_value,
     )
 
 
 def _hopeless_below(
     futility: FutilityPlan,
-    passed: Sequence[tuple[float, Passage]],
+    trail: Trail,
     look: TakenLook,
     *,
     beta: float,
+    since: float,
+    near: float | None,
 ) -> float:
     """f with P(reach this look, Z < f) = beta released since the last, under the drift."""
     if look.spending_time >= 1.0:
         return look.critical_value
-    spent = float(futility.spending.spent(look.spending_time, alpha=beta))
-    before = float(futility.spending.spent(passed[-1][0], alpha=beta)) if passed else 0.0
+    spent = futility.spending.spent_at(look.spending_time, alpha=beta)
+    before = futility.spending.spent_at(since, alpha=beta) if since > 0.0 else 0.0
     step = Step(
         variance_ratio=look.variance_ratio,
         mean=futility.drift * math.sqrt(look.spending_time),
     )
-    density = density_after([each for _, each in passed], next_ratio=look.variance_ratio)
-    value = value_undercut_with(density, step, max(spent - before, 0.0))
+    value = value_undercut_with(
+        trail.density(look.variance_ratio), step, max(spent - before, 0.0), near=near
+    )
     return min(value, look.critical_value)

@@ -3,8 +3,8 @@
 A `SequentialPlan` is fixed before the data. Each look then adds one `TakenLook`: the critical value
 at which exactly the error released since the last look is spent, given every critical value before
 it. The sequence of taken looks is the whole state of a test (four numbers a look), stored with the
-evidence; densities are derived from it and only cached, so a look computed with a cold cache equals
-one computed with a warm cache to the bit.
+evidence; a `Trail` is derived from it and only kept, so a look taken by a process that has just
+started equals one taken by a process that kept the trail to the bit.
 
 Two clocks stay separate. The *spending time* releases alpha: the share t = W / W_max of the planned
 effective size. The *variance ratio* V_prev / V_now is the squared correlation between neighbouring
@@ -22,13 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from controller.errors import InvalidInput
-from controller.stats.chain import Passage, density_after
-from controller.stats.recursion import (
-    Step,
-    SubDensity,
-    probability_above,
-    value_exceeded_with,
-)
+from controller.stats.chain import Passage, Trail
+from controller.stats.recursion import Step, value_exceeded_with
 from controller.stats.spending import Spending
 
 Sides = Literal[1, 2]
@@ -87,6 +82,7 @@ def next_look(
     *,
     spending_time: float,
     variance_ratio: float,
+    trail: Trail | None = None,
 ) -> TakenLook:
     """The critical value of the next look, given the looks already taken.
 
@@ -100,6 +96,9 @@ def next_look(
         look needs nothing else.
     variance_ratio : float
         V_prev / V_now in [0, 1); 0 if and only if this is the first look.
+    trail : Trail, optional
+        `null_trail` of the looks taken, where it has been kept; derived if not given. Of `taken`
+        only the last look is then read.
 
     Returns
     -------
@@ -118,11 +117,14 @@ def next_look(
     """
     previous = taken[-1] if taken else None
     _check_clock(previous, spending_time, variance_ratio)
-    spent = float(plan.spending.spent(spending_time, alpha=plan.alpha / plan.sides))
+    spent = plan.spending.spent_at(spending_time, alpha=plan.alpha / plan.sides)
     before = previous.alpha_spent / plan.sides if previous else 0.0
-    density = null_density(plan, taken, next_ratio=variance_ratio)
+    known = null_trail(plan, taken) if trail is None else trail
     critical = value_exceeded_with(
-        density, Step(variance_ratio=variance_ratio), max(spent - before, 0.0)
+        known.density(variance_ratio),
+        Step(variance_ratio=variance_ratio),
+        max(spent - before, 0.0),
+        near=previous.critical_value if previous else None,
     )
     return TakenLook(
         spending_time=spending_time,
@@ -161,22 +163,28 @@ def boundaries(
     if times.shape != variances.shape:
         raise InvalidInput("one spending time a look", field="spending_time")
     taken: list[TakenLook] = []
-    before = 0.0
+    trail, before = Trail(), 0.0
     for variance, time in zip(variances.tolist(), times.tolist(), strict=True):
         ratio = before / variance if variance > 0.0 else math.nan
-        taken.append(next_look(plan, taken, spending_time=time, variance_ratio=ratio))
-        before = variance
+        look = next_look(plan, taken, spending_time=time, variance_ratio=ratio, trail=trail)
+        taken.append(look)
+        trail, before = trail.then(null_passage(plan, look)), variance
     return tuple(taken)
 
 
-def crossing_probability(plan: SequentialPlan, taken: Sequence[TakenLook]) -> float:
-    """P(any crossing by the last look) under the null: a check of the looks, on all sides."""
-    total = 0.0
-    for index, look in enumerate(taken):
-        density = null_density(plan, taken[:index], next_ratio=look.variance_ratio)
-        step = Step(variance_ratio=look.variance_ratio)
-        total += probability_above(density, step, look.critical_value)
-    return plan.sides * total
+def null_passage(plan: SequentialPlan, look: TakenLook) -> Passage:
+    """What a look lets through under the null."""
+    return Passage(
+        variance_ratio=look.variance_ratio,
+        mean=0.0,
+        low=-look.critical_value if plan.sides == 2 else -math.inf,
+        high=look.critical_value,
+    )
+
+
+def null_trail(plan: SequentialPlan, taken: Sequence[TakenLook]) -> Trail:
+    """The null trail of the looks taken, derived from the first on."""
+    return Trail.of(null_passage(plan, look) for look in taken)
 
 
 def _check_clock(previous: TakenLook | None, spending_time: float, ratio: float) -> None:
@@ -190,19 +198,3 @@ def _check_clock(previous: TakenLook | None, spending_time: float, ratio: float)
         raise InvalidInput(
             "variance_ratio is 0 at the first look and only there", field="variance_ratio"
         )
-
-
-def null_density(
-    plan: SequentialPlan, taken: Sequence[TakenLook], *, next_ratio: float
-) -> SubDensity:
-    """Null sub-density after the last taken look, on nodes made for a step of `next_ratio`."""
-    passed = tuple(
-        Passage(
-            variance_ratio=look.variance_ratio,
-            mean=0.0,
-            low=-look.critical_value if plan.sides == 2 else -math.inf,
-            high=look.critical_value,
-        )
-        for look in taken
-    )
-    return density_after(passed, next_ratio=next_ratio)

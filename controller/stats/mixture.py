@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_ndtr, ndtri
+from scipy.special import log_ndtr
 
 from controller.errors import InvalidInput
 from controller.stats.results import Alternative, Inconclusive, Reason
@@ -372,21 +372,6 @@ def from_score(
         alternative=alternative,
         null=null,
     )
-
-
-def fixed_interval(
-    estimate: float, variance: float, *, alpha: float, alternative: Alternative = "two-sided"
-) -> tuple[float, float]:
-    """Ordinary normal interval for one look planned in advance; an open end is infinite.
-
-    `alpha` is two-sided for "two-sided" and one-sided otherwise.
-    """
-    _check_alpha(alpha)
-    tail = alpha / 2.0 if alternative == "two-sided" else alpha
-    half = -float(ndtri(tail)) * math.sqrt(max(variance, 0.0))
-    lower = -math.inf if alternative == "smaller" else estimate - half
-    upper = math.inf if alternative == "larger" else estimate + half
-    return lower, upper
 
 
 def _check_alpha(alpha: float) -> None:

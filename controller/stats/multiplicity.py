@@ -1,21 +1,16 @@
-"""Several claims at once: Holm on p-values, e-BH on e-values, fixed sequence.
+"""Several claims at once: Holm on p-values, or a sequence fixed before the data.
 
-All of them hold under any dependence between the claims. `holm` and `e_bh` need numpy alone and run
-in every look; `adjusted_p_values` asks statsmodels, which is loaded only when it is called.
+Both hold under any dependence between the claims, and need numpy alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from controller.errors import InvalidInput
-
-Method = Literal["holm", "hommel", "simes-hochberg", "bonferroni", "fdr_bh", "fdr_by"]
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -55,45 +50,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def e_bh(log_e_values: ArrayLike, *, alpha: float) -> NDArray[np.bool_]:
-    """Claims rejected by e-BH: false discovery rate at most alpha under any dependence.
-
-    Parameters
-    ----------
-    log_e_values : array_like, shape (n_claims,)
-        Natural logarithms of *current* e-values at one common time. Running maxima of e-processes
-        are not e-values and lose the guarantee [2]_.
-    alpha : float
-        False discovery rate, in (0, 1).
-
-    Returns
-    -------
-    ndarray of bool, shape (n_claims,)
-
-    Raises
-    ------
-    InvalidInput
-        If a value is not a number or `alpha` lies outside (0, 1).
-
-    References
-    ----------
-    .. [1] Wang and Ramdas (2022), "False discovery rate control with e-values", JRSS B 84(3):
-       reject the k* largest, k* = max{k : k e_(k) / n >= 1/alpha}.
-    .. [2] Tavyrikov, Goeman and de Heide (2025), arXiv 2501.19360.
-    """
-    _check_alpha(alpha)
-    log_e = np.atleast_1d(np.asarray(log_e_values, dtype=np.float64))
-    if np.isnan(log_e).any():
-        raise InvalidInput("e-values must be numbers", field="log_e_values")
-    n = log_e.size
-    order = np.argsort(-log_e, kind="stable")
-    enough = log_e[order] + np.log(np.arange(1, n + 1)) >= math.log(n / alpha) - 1e-12
-    rejected = np.zeros(n, dtype=np.bool_)
-    if enough.any():
-        rejected[order[: int(np.flatnonzero(enough)[-1]) + 1]] = True
-    return rejected
-
-
 def fixed_sequence(p_values: Sequence[float], *, alpha: float) -> tuple[bool, ...]:
     """Claims tested in an order fixed before the data, each at the full alpha, until one fails.
 
@@ -116,18 +72,6 @@ def fixed_sequence(p_values: Sequence[float], *, alpha: float) -> tuple[bool, ..
     _check_alpha(alpha)
     shown = _probabilities(p_values) <= alpha
     return tuple(bool(value) for value in np.logical_and.accumulate(shown))
-
-
-def adjusted_p_values(p_values: ArrayLike, *, method: Method) -> NDArray[np.float64]:
-    """Adjusted p-values by any of statsmodels' procedures (loads statsmodels).
-
-    Hommel and Hochberg need positive dependence, `fdr_bh` too; `holm`, `bonferroni` and `fdr_by`
-    need nothing.
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = multipletests(_probabilities(p_values), method=method)[1]
-    return np.asarray(adjusted, dtype=np.float64)
 
 
 def _probabilities(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -101,6 +101,12 @@ def log_cuts(low: float, high: float, *, count: int = MOST_CUTS) -> tuple[float,
     return tuple(float(cut) for cut in np.geomspace(low, high, count))
 
 
+def relative_error(cuts: Sequence[float] | Floats) -> float:
+    """Width of the widest cell over its lower end: by how much a stated value may be off."""
+    edges = np.asarray(cuts, dtype=np.float64)
+    return float(np.max(edges[1:] / edges[:-1])) - 1.0
+
+
 def quantile_score(
     epochs: Sequence[tuple[ClusteredCounts, ClusteredCounts]],
     *,
@@ -235,7 +241,7 @@ def quantile_test(
         ratio_upper=float(ends[1]),
         difference_lower=float(ends[2]),
         difference_upper=float(ends[3]),
-        relative_error=float(np.max(cuts[1:] / cuts[:-1])) - 1.0,
+        relative_error=relative_error(cuts),
         size=size,
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from controller.errors import InvalidInput
 from controller.stats.results import Inconclusive, Reason
+from controller.stats.rounding import beyond_rounding, mean_error, square_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +40,12 @@ class RatioMoments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearArm:
-    """One arm of the linearised outcome: mean, and m2 about it."""
+    """One arm of the linearised outcome: mean, m2 about it, and a bound on the mean's rounding."""
 
     n: int
     mean: float
     m2: float
+    mean_error: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,10 @@ def linearise(
     if per_unit == 0.0:
         return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
     ratio = (scaled.n * scaled.mean + shifted.n * shifted.mean) / denominators
-    return _linear(scaled, ratio, per_unit), _linear(shifted, ratio, per_unit)
+    return (
+        _linear(scaled, ratio, per_unit),
+        _linear(shifted, ratio, per_unit, beside=treatment, shift=shift),
+    )
 
 
 def ratio_effect(control: RatioMoments, treatment: RatioMoments) -> RatioEffect | Inconclusive:
@@ -222,11 +227,25 @@ def _shifted(arm: RatioMoments, scale: float, shift: float) -> RatioMoments:
     )
 
 
-def _linear(arm: RatioMoments, ratio: float, per_unit: float) -> LinearArm:
-    """Mean and m2 of (m - ratio d) / per_unit."""
+def _linear(
+    arm: RatioMoments,
+    ratio: float,
+    per_unit: float,
+    *,
+    beside: RatioMoments | None = None,
+    shift: float = 0.0,
+) -> LinearArm:
+    """Mean and m2 of (m - ratio d) / per_unit.
+
+    Rounding is that of the sums as they were before any shift: `beside`, whose terms may be larger
+    than what is left of them.
+    """
+    raw, reach = beside or arm, abs(ratio) + abs(shift)
     m2 = arm.m2 - 2.0 * ratio * arm.cross_m2 + ratio * ratio * arm.denominator_m2
+    error = square_error(raw.m2, 2.0 * reach * raw.cross_m2, reach * reach * raw.denominator_m2)
     return LinearArm(
         n=arm.n,
         mean=(arm.mean - ratio * arm.denominator_mean) / per_unit,
-        m2=max(0.0, m2) / per_unit / per_unit,
+        m2=beyond_rounding(m2, error) / per_unit / per_unit,
+        mean_error=mean_error(raw.mean, reach * raw.denominator_mean) / abs(per_unit),
     )

@@ -26,10 +26,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from controller.stats.results import Inconclusive, Reason
+from controller.stats.rounding import beyond_rounding, is_clear, mean_error
 
 BURN_IN_NONZERO = 25
+
+Law = Literal["binary", "count"]
+"""Values whose variance follows from their mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +48,19 @@ class ArmMoments:
     mean : float
         Of their values.
     m2 : float
-        Sum of squared deviations from the mean, >= 0.
+        Sum of squared deviations from the mean, >= 0; where it was fitted, 0 if it may be rounding
+        alone (`rounding.beyond_rounding`).
     nonzero : int
         Units whose value is not zero.
+    mean_error : float
+        Bound on the rounding of a mean that was fitted; of a plain one the score knows it.
     """
 
     n: int
     mean: float
     m2: float
     nonzero: int
+    mean_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +101,11 @@ class EpochScore:
     gap : float
         Treatment minus control, whatever the null.
     variance : float
-        s2_e about the common mean.
+        s2_e about the common mean; 0 where it may be rounding alone.
     variance_treatment, variance_control : float
         Each arm's own, n - 1; control's after the null's scale.
+    rounding : float
+        Bound on the rounding of `difference`.
     """
 
     epoch: int
@@ -106,6 +117,7 @@ class EpochScore:
     variance: float
     variance_treatment: float
     variance_control: float
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +159,20 @@ class Score:
         return gap if math.isfinite(gap) else None
 
     @property
+    def varies(self) -> bool:
+        """Whether V would be clear of rounding at equality; for a null that only shifts."""
+        parts = []
+        for e in self.epochs:
+            within = e.variance_treatment * (e.n_treatment - 1)
+            within += e.variance_control * (e.n_control - 1)
+            square = beyond_rounding(
+                within + e.size * e.gap * e.gap, e.size * e.rounding * e.rounding
+            )
+            parts.append(e.size * square / (e.n_treatment + e.n_control - 1))
+        error = math.fsum([e.size * e.rounding for e in self.epochs])
+        return is_clear(math.fsum(parts), score_error=error)
+
+    @property
     def standard_error(self) -> float:
         """sqrt(V) / W, of `distance`."""
         return math.sqrt(self.variance) / self.size
@@ -172,7 +198,11 @@ def planned_size(horizon: float, treatment_weight: float, control_weight: float)
 
 
 def score(
-    epochs: Sequence[EpochMoments], *, null: Null = EQUAL, equal_weights: bool = True
+    epochs: Sequence[EpochMoments],
+    *,
+    null: Null = EQUAL,
+    equal_weights: bool = True,
+    law: Law | None = None,
 ) -> Score | Inconclusive:
     """The design-weighted score of one metric at one look.
 
@@ -184,11 +214,14 @@ def score(
         Where the null puts the treatment arm's mean.
     equal_weights : bool
         Whether every epoch splits its units evenly by design.
+    law : "binary" or "count", optional
+        Values whose variance a null with an absolute margin states itself (`null_variance`).
 
     Returns
     -------
     Score or Inconclusive
-        `no_data`, `arm_empty`, `burn_in`, `zero_variance` or `not_finite`.
+        `no_data`, `arm_empty`, `burn_in`, `zero_variance` (also where what varies may be rounding
+        alone, see `rounding`) or `not_finite`.
     """
     both = [e for e in epochs if e.control.n > 0 and e.treatment.n > 0]
     if not both:
@@ -201,12 +234,12 @@ def score(
         )
     if len(both) > 1:
         both.sort(key=lambda e: e.epoch)
-    parts = tuple([_epoch_score(e, null) for e in both])
+    parts = tuple([_epoch_score(e, null, law) for e in both])
     total = math.fsum([p.size * p.difference for p in parts])
     variance = _variance(parts, {}, equal_weights=equal_weights)
     if not (math.isfinite(total) and math.isfinite(variance)):
         return Inconclusive(reason=Reason.NOT_FINITE)
-    if variance <= 0.0:
+    if not is_clear(variance, score_error=math.fsum([p.size * p.rounding for p in parts])):
         return Inconclusive(reason=Reason.ZERO_VARIANCE)
     return Score(
         score=total,
@@ -246,12 +279,13 @@ def _fewest_nonzero(epochs: Sequence[EpochMoments]) -> int:
     )
 
 
-def _epoch_score(moments: EpochMoments, null: Null) -> EpochScore:
+def _epoch_score(moments: EpochMoments, null: Null, law: Law | None) -> EpochScore:
     n1, n0 = moments.treatment.n, moments.control.n
     difference = moments.treatment.mean - (null.scale * moments.control.mean + null.shift)
     control_m2 = null.scale * null.scale * moments.control.m2
     size = effective_size(n1, n0)
     about_common = moments.treatment.m2 + control_m2 + size * difference * difference
+    rounding = _mean_error(moments.treatment) + abs(null.scale) * _mean_error(moments.control)
     return EpochScore(
         epoch=moments.epoch,
         n_treatment=n1,
@@ -259,10 +293,57 @@ def _epoch_score(moments: EpochMoments, null: Null) -> EpochScore:
         size=size,
         difference=difference,
         gap=moments.treatment.mean - moments.control.mean,
-        variance=about_common / (n1 + n0 - 1),
+        variance=max(
+            beyond_rounding(about_common, size * rounding * rounding) / (n1 + n0 - 1),
+            0.0 if law is None or null.shift == 0.0 else null_variance(moments, null, law),
+        ),
         variance_treatment=moments.treatment.m2 / (n1 - 1) if n1 > 1 else 0.0,
         variance_control=control_m2 / (n0 - 1) if n0 > 1 else 0.0,
+        rounding=rounding,
     )
+
+
+def null_variance(moments: EpochMoments, null: Null, law: Law) -> float:
+    """s2_e as an absolute margin itself states it, where hits are too few to show it.
+
+    Without a single failure nothing varies, and any margin would seem shown by three units; yet a
+    challenger that fails more often by the margin shows none of it for 3 / margin units in .05 of
+    cases. Wherever both of the null's rates lie inside their range, the variance about the common
+    mean is no smaller than the null's on the side where a margin is shown.
+
+    Parameters
+    ----------
+    moments : EpochMoments
+    null : Null
+    law : "binary" or "count"
+        Variance p (1 - p) of a share, p of a Poisson count.
+
+    Returns
+    -------
+    float
+        size x (v(p0) / n0 + v(p1) / n1), with p1 = p0 + shift and p0 the rate at which the null
+        expects as many hits as there are, moved to the bound it lies beyond; 0 if it lies within.
+
+    References
+    ----------
+    .. [1] Dunnett and Gent (1977), "Significance testing to establish equivalence between
+       treatments, with special reference to data in the form of 2 x 2 tables", Biometrics 33(4):
+       the null's rates from the pooled total.
+    """
+    n1, n0 = moments.treatment.n, moments.control.n
+    hits = n1 * moments.treatment.mean + n0 * moments.control.mean
+    control = (hits - n1 * null.shift) / (n0 + n1)
+    low = max(0.0, -null.shift)
+    high = min(1.0, 1.0 - null.shift) if law == "binary" else math.inf
+    if null.scale != 1.0 or low <= control <= high or low > high:
+        return 0.0
+    control = min(max(control, low), high)
+    spread = [p * (1.0 - p) if law == "binary" else p for p in (control, control + null.shift)]
+    return max(0.0, effective_size(n1, n0) * (spread[0] / n0 + spread[1] / n1))
+
+
+def _mean_error(arm: ArmMoments) -> float:
+    return max(arm.mean_error, mean_error(arm.mean))
 
 
 def _variance(

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from scipy.special import ndtri
 
 from controller.errors import InvalidInput
-from controller.stats.group_sequential import SequentialPlan, TakenLook, null_density
-from controller.stats.recursion import COARSE, START, Step, advance, probability_above
+from controller.stats.group_sequential import SequentialPlan, TakenLook, null_trail
+from controller.stats.recursion import START, Step, advance, probability_above
 
 _ROOT_STEPS = 60
 
@@ -68,7 +68,7 @@ def stagewise_p(plan: SequentialPlan, taken: Sequence[TakenLook], z: float) -> f
     last = taken[-1]
     earlier = taken[-2].alpha_spent / plan.sides if len(taken) > 1 else 0.0
     here = probability_above(
-        null_density(plan, taken[:-1], next_ratio=last.variance_ratio),
+        null_trail(plan, taken[:-1]).density(last.variance_ratio),
         Step(variance_ratio=last.variance_ratio),
         abs(z) if plan.sides == 2 else z,
     )
@@ -144,7 +144,6 @@ def _as_extreme(
             step,
             going_on=((low, look.critical_value),),
             next_ratio=taken[index + 1].variance_ratio,
-            spacing=COARSE,
         )
     return total
 

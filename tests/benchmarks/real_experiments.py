@@ -201,7 +201,9 @@ def bandit_lines(document: Mapping[str, Any]) -> Iterator[str]:
     for mode in ("planned", "anytime"):
         found = document["metrics"][mode]["comparisons"]["bts"]
         words = found["reason"].replace("_", " ")
-        yield f"| {mode} | {found['verdict']}: {words} (p {found['sequential']['p']:.2f}) |"
+        p = found["sequential"]["p"]
+        said = "no p before its end" if p is None else f"p {p:.2f}"
+        yield f"| {mode} | {found['verdict']}: {words} ({said}) |"
 
 
 def flights() -> pd.DataFrame:

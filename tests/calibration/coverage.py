@@ -4,7 +4,7 @@ One table of units has every kind of metric with a known truth; `analyze` itself
 look by look, and each interval is asked at three moments: at every look at once (a sequence must
 hold throughout), at the look where its own test stopped, and, for the fixed interval, at the end.
 
-    python -m tests.calibration.coverage [--runs 1000]
+    python -m tests.calibration.coverage [--runs 1000] [--metrics value,adjusted]
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import pandas as pd
 from scipy.special import ndtri
 
 from controller.analysis.offline.compare import Judged, judge
+from controller.analysis.offline.describe import parse_spec
 from controller.analysis.offline.fixed import Fixed, fixed_result
-from controller.analysis.offline.spec import MetricSpec, Mode, parse_spec
+from controller.analysis.offline.spec import MetricSpec, Mode
 from controller.analysis.offline.tables import open_table
 from controller.analysis.offline.units import record_rows
 from controller.analysis.report import Comparison, Interval
@@ -56,12 +57,15 @@ class Coverage:
     moment : str
         `every look` (of a planned test: until it stops), `at its stop` or `one look`.
     held, runs : int
+    width : float or None
+        Mean width of the last look's interval where both ends are closed.
     """
 
     interval: str
     moment: str
     held: int
     runs: int
+    width: float | None
 
     @property
     def share(self) -> float:
@@ -151,17 +155,37 @@ def measure(
     rng = np.random.default_rng(seed)
     parsed = parse_spec(description(mode, keys))
     held: Counter[tuple[str, str]] = Counter()
+    widths: dict[str, list[float]] = {}
     for _ in range(runs):
         recorded = record_rows(open_table(draw(rng, effect)), parsed, _quiet)
         judged = judge(parsed, recorded, _quiet)
         for metric in parsed.metrics:
             find = _held_peeked if peeked else _held
             held.update(find(judged, metric, truths(effect)[metric.key]))
-    names = list(_names(parsed.metrics, mode))
+            for interval, width in _widths(judged, metric):
+                widths.setdefault(interval, []).append(width)
     return [
-        Coverage(interval=interval, moment=moment, held=held[interval, moment], runs=runs)
-        for interval, moment in names
+        Coverage(
+            interval=interval,
+            moment=moment,
+            held=held[interval, moment],
+            runs=runs,
+            width=float(np.mean(widths[interval])) if interval in widths else None,
+        )
+        for interval, moment in _names(parsed.metrics, mode)
     ]
+
+
+def _widths(judged: Judged, metric: MetricSpec) -> Iterator[tuple[str, float]]:
+    """How wide each closed interval of the last look is."""
+    last = len(judged.looks) - 1
+    for form in ("difference", "relative"):
+        if metric.mode is Mode.FIXED:
+            ends = _fixed_ends(judged, last, metric.key, form)
+        else:
+            ends = _ends(judged.looks[last][metric.key].comparisons[CHALLENGER], form)
+        if ends is not None and ends[0] is not None and ends[1] is not None:
+            yield f"{metric.key}, {form}", ends[1] - ends[0]
 
 
 def _names(metrics: Sequence[MetricSpec], mode: Mode) -> Iterator[tuple[str, str]]:
@@ -224,23 +248,27 @@ def _quiet(_what: str, _share: float) -> None:
     """Nobody is watching."""
 
 
-def lines(runs: int) -> Iterator[str]:
+def lines(runs: int, keys: Sequence[str] = METRICS) -> Iterator[str]:
     """The table as Markdown: no effect, and one that about half of the tests find."""
     yield f"{runs} runs a row, standard error {math.sqrt(LEVEL * (1 - LEVEL) / runs):.4f}\n"
-    yield "| mode | interval | asked | no effect | an effect |"
-    yield "|---|---|---|---|---|"
+    yield "| mode | interval | asked | no effect | an effect | width |"
+    yield "|---|---|---|---|---|---|"
     for seed, mode in enumerate((Mode.PLANNED, Mode.ANYTIME, Mode.FIXED)):
-        without = measure(mode, runs=runs, seed=10 + seed, effect=0.0)
-        with_one = measure(mode, runs=runs, seed=20 + seed, effect=1.0)
+        without = measure(mode, runs=runs, seed=10 + seed, effect=0.0, keys=keys)
+        with_one = measure(mode, runs=runs, seed=20 + seed, effect=1.0, keys=keys)
         for a, b in zip(without, with_one, strict=True):
-            yield f"| {mode.value} | {a.interval} | {a.moment} | {a.share:.3f} | {b.share:.3f} |"
+            width = "-" if b.width is None else f"{b.width:.4f}"
+            shares = f"{a.share:.3f} | {b.share:.3f}"
+            yield f"| {mode.value} | {a.interval} | {a.moment} | {shares} | {width} |"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
-    for line in lines(parser.parse_args().runs):
+    parser.add_argument("--metrics", default=",".join(METRICS), help="only these, by comma")
+    chosen = parser.parse_args()
+    for line in lines(chosen.runs, chosen.metrics.split(",")):
         print(line, flush=True)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtri
 
 from controller.stats.betting import BettingInterval, bounded_difference
-from controller.stats.counts import EpochEvents, log_e_limit
+from controller.stats.counts import EpochEvents
 from controller.stats.counts import log_e_value as log_e_of_events
 from controller.stats.mixture import critical_z, log_e_value, tuned_rho
 from controller.stats.quantile import log_cuts, quantile_log_e
@@ -54,21 +54,6 @@ def test_mean_e_value_of_a_one_sided_claim_is_at_most_one(true_ratio: float) -> 
         for hits in range(events + 1)
     )
     assert mean == pytest.approx(1.0, abs=1e-9) if true_ratio == 1.0 else mean < 1.0
-
-
-def test_mean_e_value_against_a_limit_is_at_most_one() -> None:
-    for rate, highest in ((0.02, 1.0 + 1e-9), (0.015, 1.0)):
-        expected = rate * 1000.0
-        mean = sum(
-            math.exp(
-                n * math.log(expected)
-                - expected
-                - float(gammaln(n + 1))
-                + log_e_limit(n, 1000.0, limit=0.02, alternative="larger")
-            )
-            for n in range(400)
-        )
-        assert 0.0 < mean <= highest
 
 
 @pytest.mark.parametrize("alternative", ["two-sided", "larger", "smaller"])

@@ -7,17 +7,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from controller.stats.betting import BettingInterval, bounded_mean
 from controller.stats.counts import EpochEvents
 from controller.stats.counts import log_e_value as log_e_of_events
-from controller.stats.cuped import Cuped, cuped, moments_from_sums
+from controller.stats.cuped import Cuped, cuped
 from controller.stats.mixture import AlwaysValid, always_valid, critical_z, log_e_value, tuned_rho
-from controller.stats.multiplicity import adjusted_p_values, e_bh, holm
 from controller.stats.ratio import RatioEffect, RatioMoments, ratio_effect
 from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_ratio
+from tests.sums import moments_from_sums
 
 _VALUES = json.loads((Path(__file__).parent / "anytime_oracles.json").read_text())["values"]
 
@@ -163,21 +162,6 @@ def test_rate_equality_agrees_with_savvi(given: Any, wanted: Any, within: Any) -
     )
     actual = log_e_of_events([epoch], concentration=given["concentration"])
     _close(actual, wanted["log_bayes_factor"], within)
-
-
-@pytest.mark.parametrize(("given", "wanted", "within"), _cases("e_bh"))
-def test_e_bh_agrees_with_the_paper(given: Any, wanted: Any, within: Any) -> None:
-    rejected = e_bh(np.log(given["e_values"]), alpha=given["alpha"])
-    assert int(rejected.sum()) == wanted["n_rejected"]
-
-
-@pytest.mark.parametrize(("given", "wanted", "within"), _cases("sm_multipletests"))
-def test_adjusted_p_values_agree_with_statsmodels(given: Any, wanted: Any, within: Any) -> None:
-    actual = adjusted_p_values(given["p"], method=given["method"])
-    np.testing.assert_allclose(actual, wanted["adjusted"], rtol=within["rtol"])
-    np.testing.assert_allclose(
-        holm(given["p"]), adjusted_p_values(given["p"], method="holm"), rtol=1e-14
-    )
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("confseq_betting_cs"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller.stats.chain import Passage, density_after
+from controller.stats.chain import Passage, Trail
 from controller.stats.futility import design_drift
 from controller.stats.group_sequential import SequentialPlan, boundaries
 from controller.stats.planning import operating
@@ -96,9 +96,9 @@ def test_futility_designs_hold_their_errors(oracle: dict[str, Any]) -> None:
     for k, time in enumerate(times):
         ratio, mean = before / time, drift * float(np.sqrt(time))
         step, moved = Step(variance_ratio=ratio), Step(variance_ratio=ratio, mean=mean)
-        reached = density_after(null, next_ratio=ratio)
+        reached = Trail.of(null).density(ratio)
         assert value_exceeded_with(reached, step, alpha[k]) == pytest.approx(above[k], abs=1e-6)
-        hoping = density_after(true, next_ratio=ratio)
+        hoping = Trail.of(true).density(ratio)
         assert value_undercut_with(hoping, moved, beta[k]) == pytest.approx(below[k], abs=1e-6)
         null.append(Passage(ratio, 0.0, below[k] if inputs["binding"] else -np.inf, above[k]))
         true.append(Passage(ratio, mean, below[k], above[k]))

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 
 from controller.stats.counts import EpochEvents
 from controller.stats.counts import log_e_value as log_e_of_events
-from controller.stats.cuped import Cuped, cuped, moments_from_sums
+from controller.stats.cuped import Cuped, cuped
+from controller.stats.exact_quantile import exact_quantile_log_e
 from controller.stats.mixture import (
     AlwaysValid,
     always_valid,
     critical_z,
+    p_from_log_e,
     regression_critical_z,
     regression_log_e,
     tuned_rho,
 )
 from controller.stats.ratio import RatioEffect, RatioMoments, RelativeLift, ratio_effect
 from controller.stats.ratio import relative_lift as fieller
+from controller.stats.results import Inconclusive
+from tests.sums import moments_from_sums
 
 _VALUES = json.loads((Path(__file__).parent / "peers_oracles.json").read_text())["values"]
 _TINY = 3e-3
@@ -287,3 +291,18 @@ def test_the_unstratified_answer_to_simpsons_table_is_gbstats(
     assert error == pytest.approx(wanted["se"], rel=1e-6)
     half = 1.959963984540054 * error
     assert (estimate - half, estimate + half) == pytest.approx(wanted["ci"], rel=2e-3)
+
+
+@pytest.mark.parametrize(("given", "wanted", "within"), _cases("confseq_quantile_ab_p_value"))
+def test_exact_evidence_of_two_quantiles_agrees_with_confseq(
+    given: Any, wanted: Any, within: Any
+) -> None:
+    """Congruential values: they fix the arithmetic, not the statistics."""
+    i = np.arange(1, given["n"] + 1)
+    control = -np.log(1.0 - ((i * 7919 % 10007) + 0.5) / 10007)
+    treatment = -given["factor"] * np.log(1.0 - ((i * 6007 % 10009) + 0.5) / 10009)
+    log_e = exact_quantile_log_e(
+        control, treatment, q=given["q"], tuning=given["t_opt"], alpha=given["alpha_opt"]
+    )
+    assert not isinstance(log_e, Inconclusive)
+    assert p_from_log_e(log_e) == pytest.approx(wanted["value"], rel=within["rtol"])

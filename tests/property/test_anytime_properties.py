@@ -12,7 +12,7 @@ from controller.stats.counts import EpochEvents, RateRatio, rate_ratio
 from controller.stats.cuped import Cuped, JointMoments, cuped
 from controller.stats.heterogeneity import Heterogeneity, heterogeneity
 from controller.stats.mixture import AlwaysValid, from_score
-from controller.stats.multiplicity import e_bh, holm
+from controller.stats.multiplicity import holm
 from controller.stats.ratio import RelativeLift, relative_lift
 from controller.stats.results import Alternative
 from controller.stats.srm import EpochCounts, SampleRatio, sample_ratio
@@ -138,13 +138,6 @@ def test_holm_is_monotone_and_never_below_the_raw_p(p: list[float]) -> None:
     assert (adjusted >= np.asarray(p)).all()
     assert (adjusted <= 1.0).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0.0).all()
-
-
-@given(st.lists(st.floats(-50.0, 50.0), min_size=1, max_size=20), alphas)
-def test_more_evidence_never_loses_an_e_bh_rejection(log_e: list[float], alpha: float) -> None:
-    before = e_bh(log_e, alpha=alpha)
-    raised = e_bh([value + 1.0 for value in log_e], alpha=alpha)
-    assert (raised >= before).all()
 
 
 @given(st.floats(-50.0, 50.0), st.floats(5.0, 50.0), st.floats(0.0, 4.0), st.floats(0.0, 4.0))

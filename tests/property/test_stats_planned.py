@@ -19,11 +19,12 @@ from controller.experiments.metrics import Direction, MetricType
 from controller.experiments.policies import Futility, OecRules
 from controller.experiments.slots import Guardrail
 from controller.stats.futility import FutilityLook, FutilityPlan, next_futility
-from controller.stats.group_sequential import SequentialPlan, boundaries, crossing_probability
+from controller.stats.group_sequential import SequentialPlan, boundaries
 from controller.stats.results import Inconclusive
 from controller.stats.score import ArmMoments, EpochMoments, Null, score, variance_ratio
 from controller.stats.spending import Spending, SpendingShape
 from controller.stats.stagewise import stagewise_p
+from tests.chances import crossing_probability
 from tests.worlds import EVEN, metric, plan, statistics
 
 FEW = settings(max_examples=40)
@@ -209,3 +210,14 @@ def test_no_sums_make_a_look_fail_or_say_nan_and_it_can_be_taken_again(
         stored = canonical_json(report.document())
         assert stored == canonical_json(take_look(look).document())
         previous = json.loads(canonical_json(report.memory))
+
+
+@FEW
+@given(sums=st.tuples(arms(), arms()), number=st.integers(0, 5), shift=st.floats(-1e3, 1e3))
+def test_whether_values_vary_does_not_depend_on_a_shift(
+    sums: tuple[ArmMoments, ArmMoments], number: int, shift: float
+) -> None:
+    epoch = EpochMoments(epoch=number, control=sums[0], treatment=sums[1])
+    plain, moved = (score([epoch], null=Null(shift=by)) for by in (0.0, shift))
+    if not isinstance(moved, Inconclusive):
+        assert moved.varies == (not isinstance(plain, Inconclusive))

@@ -6,15 +6,16 @@ else is read in a second pass and summed at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.analysis.offline.arms import with_declared
 from controller.analysis.offline.columns import texts
-from controller.analysis.offline.spec import AnalysisSpec, Rows, with_declared
+from controller.analysis.offline.ordering import Ordering
+from controller.analysis.offline.spec import AnalysisSpec, Rows
 from controller.analysis.offline.tables import Chunk, Progress, Table
 from controller.errors import InvalidInput
 
@@ -71,7 +72,7 @@ def arrivals_of(table: Table, spec: AnalysisSpec, progress: Progress) -> Arrival
     rows = _read(table, spec, progress)
     order = _order(rows.times, len(rows.arm))
     if spec.rows is Rows.EVENTS:
-        return _of_events(rows, order)
+        return _of_events(table, rows, order)
     if rows.hashes is not None and spec.unit is not None:
         _refuse_repeats(table, spec.unit, rows.hashes)
     position = np.empty(len(order), dtype=np.int32)
@@ -127,6 +128,7 @@ def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
     times: list[NDArray[Any]] = []
     arm: list[NDArray[np.int16]] = []
     epoch: list[NDArray[np.int16]] = []
+    arrived = Ordering(table, spec.time, what="its time") if spec.time is not None else None
     for chunk in table.chunks(columns, text=text):
         arm.append(_arm_codes(table, chunk, spec, arms))
         if spec.epoch is not None:
@@ -136,11 +138,13 @@ def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
             hashes.append(
                 pd.util.hash_pandas_object(units, index=False).to_numpy().astype(np.uint64)
             )
-        if spec.time is not None:
-            times.append(_times(table, chunk, spec.time))
+        if arrived is not None:
+            times.append(arrived.keys(chunk))
         progress("reading arrivals", chunk.share)
+    if not arm:
+        raise InvalidInput(f"{table.name}: the table has no row.", field="data")
     names = with_declared(spec, arms.names())
-    if not arm or len(names) < 2:
+    if len(names) < 2:
         raise InvalidInput(
             f"{table.name}: column {spec.arm!r} holds fewer than two arms.",
             field=spec.arm or "spec.arm.weights",
@@ -148,7 +152,7 @@ def _read(table: Table, spec: AnalysisSpec, progress: Progress) -> _Rows:
     codes = np.concatenate(arm)
     return _Rows(
         hashes=np.concatenate(hashes) if hashes else None,
-        times=_one_kind(table, spec.time, times),
+        times=np.concatenate(times) if times else None,
         arm=codes,
         epoch=np.concatenate(epoch) if epoch else np.zeros_like(codes),
         arms=names,
@@ -178,43 +182,6 @@ def _check_arms(table: Table, chunk: Chunk, spec: AnalysisSpec, named: pd.Series
             field=spec.arm or "",
             row=chunk.start + index + 1,
         )
-
-
-def _times(table: Table, chunk: Chunk, column: str) -> NDArray[Any]:
-    """Numbers as they are, instants as nanoseconds."""
-    import pandas as pd
-
-    series = chunk.frame[column]
-    texts(table, chunk, column, what="its time")
-    if series.dtype.kind in "iuf":
-        return series.to_numpy()
-    plain = pd.to_numeric(series, errors="coerce")
-    if pd.notna(plain.iloc[0]):
-        wrong, times = plain.isna().to_numpy(), plain.to_numpy(dtype=np.float64)
-    else:
-        parsed = pd.to_datetime(series, utc=True, format="ISO8601", errors="coerce")
-        wrong = parsed.isna().to_numpy()
-        times = parsed.dt.as_unit("ns").astype("int64").to_numpy()
-    if wrong.any():
-        index = int(np.flatnonzero(wrong)[0])
-        raise InvalidInput(
-            f"{table.name}: {table.place(chunk.start + index)}, column {column!r:.60}: must be a "
-            f"number or an ISO 8601 time, not {str(series.iloc[index])!r:.60}.",
-            field=column,
-            row=chunk.start + index + 1,
-        )
-    return times
-
-
-def _one_kind(
-    table: Table, column: str | None, times: Sequence[NDArray[Any]]
-) -> NDArray[Any] | None:
-    if not times:
-        return None
-    joined = np.concatenate(times)
-    if joined.dtype.kind == "f" and not np.isfinite(joined).all():
-        raise InvalidInput(f"{table.name}: column {column!r}: times must be finite.", field="time")
-    return joined
 
 
 def _order(times: NDArray[Any] | None, count: int) -> Ints:
@@ -251,7 +218,7 @@ def _refuse_repeats(table: Table, column: str, hashes: NDArray[np.uint64]) -> No
             first[unit] = row
 
 
-def _of_events(rows: _Rows, order: Ints) -> Arrivals:
+def _of_events(table: Table, rows: _Rows, order: Ints) -> Arrivals:
     """Units from event rows: arm and epoch of the first event, unless another arm follows."""
     assert rows.hashes is not None
     _, unit_of_row = np.unique(rows.hashes, return_inverse=True)
@@ -264,6 +231,11 @@ def _of_events(rows: _Rows, order: Ints) -> Arrivals:
     arm = np.where(double, -1, arm)
     by_arrival = np.argsort(first_place, kind="stable")
     analysed = by_arrival[arm[by_arrival] >= 0]
+    if not analysed.size:
+        raise InvalidInput(
+            f"{table.name}: each of the {len(arm):,} units met two arms: none can be analysed.",
+            field="data",
+        )
     position = np.full(len(arm), -1, dtype=np.int32)
     position[analysed] = np.arange(len(analysed))
     return Arrivals(

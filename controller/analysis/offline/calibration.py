@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from controller.analysis.offline.describe import parse_spec
+from controller.analysis.offline.description_file import read_document
 from controller.analysis.offline.false_alarms import (
     FalseAlarms,
     MetricAlarms,
@@ -15,8 +17,8 @@ from controller.analysis.offline.false_alarms import (
     measure,
 )
 from controller.analysis.offline.redraw import MOST_UNITS, pool_of
-from controller.analysis.offline.run import read_document, silent
-from controller.analysis.offline.spec import AnalysisSpec, Mode, parse_spec
+from controller.analysis.offline.run import silent
+from controller.analysis.offline.spec import AnalysisSpec, Mode
 from controller.analysis.offline.tables import Progress, open_table
 from controller.errors import InvalidInput
 from controller.stats.score import BURN_IN_NONZERO

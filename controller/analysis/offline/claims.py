@@ -11,7 +11,7 @@ from controller.analysis.offline.spec import MetricSpec, Mode, Role
 from controller.analysis.pairs import Levels, levels, pair_of
 from controller.analysis.planned import PlannedRules
 from controller.analysis.report import Claim
-from controller.analysis.rules import margin_null
+from controller.analysis.rules import margin_null, spending_of
 from controller.experiments.plans import CHAMPION
 from controller.stats.group_sequential import SequentialPlan, boundaries
 from controller.stats.planning import inflation, operating, required_size
@@ -44,7 +44,7 @@ def rules_of(spec: MetricSpec, recorded: Recorded) -> PlannedRules:
         alpha=spec.alpha,
         sides=sides,
         levels=1 if guardrail else challengers,
-        spending=Spending(),
+        spending=spending_of(spec.spending),
         futility=None,
         size_planned=size if size is not None else _size_found(spec, recorded),
         first_look=spec.first_look,
@@ -69,7 +69,9 @@ def _planned_size(spec: MetricSpec, recorded: Recorded, sides: Literal[1, 2]) ->
         alpha=alpha,
         power=spec.power,
         alternative="two-sided" if sides == 2 else "larger",
-        inflation=_inflation(alpha, sides, spec.power) if spec.mode is Mode.PLANNED else 1.0,
+        inflation=_inflation(alpha, sides, spec.power, spending_of(spec.spending))
+        if spec.mode is Mode.PLANNED
+        else 1.0,
     )
 
 
@@ -118,10 +120,10 @@ def _size_found(spec: MetricSpec, recorded: Recorded) -> float:
 
 
 @lru_cache(maxsize=64)
-def _inflation(alpha: float, sides: Literal[1, 2], power: float) -> float:
+def _inflation(alpha: float, sides: Literal[1, 2], power: float, spending: Spending) -> float:
     """Horizon of the sequential plan over the fixed one, at twenty even looks."""
     fractions = [k / _PLANNING_LOOKS for k in range(1, _PLANNING_LOOKS + 1)]
-    plan = SequentialPlan(alpha=alpha, sides=sides)
+    plan = SequentialPlan(alpha=alpha, sides=sides, spending=spending)
     above = [look.critical_value for look in boundaries(plan, fractions)]
     below = [-c for c in above] if sides == 2 else None
     return inflation(

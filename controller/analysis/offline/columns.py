@@ -50,10 +50,10 @@ def numbers(table: Table, chunk: Chunk, column: str, *, empty: bool = False) -> 
         parsed = pd.to_numeric(words.where(~blank), errors="coerce")
         values = parsed.fillna(truth).to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = np.isnan(values) & ~blank
-        _refuse(table, chunk, column, wrong, "must be a number")
+        refuse(table, chunk, column, wrong, "must be a number")
     if not empty:
-        _refuse(table, chunk, column, blank, "is empty; zero_means: zero or unknown allows that")
-    _refuse(table, chunk, column, np.abs(values) > LARGEST, f"must lie within {LARGEST:g} of 0")
+        refuse(table, chunk, column, blank, "is empty; zero_means: zero or unknown allows that")
+    refuse(table, chunk, column, np.abs(values) > LARGEST, f"must lie within {LARGEST:g} of 0")
     return values
 
 
@@ -70,7 +70,7 @@ def metric_values(table: Table, chunk: Chunk, spec: MetricSpec, *, events: bool)
     def hold(good: Callable[[Floats], NDArray[np.bool_]], rule: str) -> None:
         wrong = known.copy()
         wrong[known] = ~good(values[known])
-        _refuse(table, chunk, spec.column or "", wrong, rule)
+        refuse(table, chunk, spec.column or "", wrong, rule)
 
     kind = spec.metric.type
     if kind is MetricType.BINARY and not events:
@@ -87,11 +87,15 @@ def metric_values(table: Table, chunk: Chunk, spec: MetricSpec, *, events: bool)
 def texts(table: Table, chunk: Chunk, column: str, *, what: str) -> pd.Series:
     """The column as text without an empty cell."""
     series = chunk.frame[column]
-    _refuse(table, chunk, column, series.isna().to_numpy(), f"is empty; every row needs {what}")
+    refuse(table, chunk, column, series.isna().to_numpy(), f"is empty; every row needs {what}")
+    if series.dtype.kind not in "biufM":
+        broken = series.astype(str).str.contains("\0", regex=False).to_numpy(dtype=np.bool_)
+        refuse(table, chunk, column, broken, "holds a NUL byte")
     return series
 
 
-def _refuse(table: Table, chunk: Chunk, column: str, wrong: NDArray[np.bool_], rule: str) -> None:
+def refuse(table: Table, chunk: Chunk, column: str, wrong: NDArray[np.bool_], rule: str) -> None:
+    """Name the first wrong cell with its row, its column and the rule, if there is one."""
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
         cell = chunk.frame[column].iloc[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.analysis.alarms import Alarm, raise_alarms, show_alarm
@@ -15,14 +15,16 @@ from controller.analysis.claims import (
 )
 from controller.analysis.memory import AnytimeMemory, PlannedMemory
 from controller.analysis.offline.claims import rules_of
+from controller.analysis.offline.held import held_of, split_of
 from controller.analysis.offline.recorded import Recorded, RecordedLook
 from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Mode, Role
 from controller.analysis.offline.tables import Progress
 from controller.analysis.planned import Moment, PlannedRules
-from controller.analysis.report import Comparison
+from controller.analysis.report import Comparison, Held
 from controller.analysis.sights import Sight, see
 from controller.analysis.verdicts import compare
 from controller.experiments.plans import CHAMPION
+from controller.stats.mixture import e_from_log
 from controller.stats.results import Inconclusive
 from controller.stats.score import EQUAL
 from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_ratio
@@ -30,18 +32,26 @@ from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One metric at one look: what was seen and concluded of each challenger."""
+    """One metric at one look: what was seen and concluded of each challenger.
+
+    `held` are the challengers whose comparison may not be read, and why.
+    """
 
     sights: Mapping[str, Sight]
     comparisons: Mapping[str, Comparison]
+    held: Mapping[str, Held]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Srm:
-    """The sample ratio over all looks; None where no unit has been seen."""
+    """The sample ratio over all looks; None where no unit has been seen.
+
+    `e_value` is the largest of any look, of which `p_sequential` is the reciprocal.
+    """
 
     p_fixed: float | None
     p_sequential: float | None
+    e_value: float | None
     alarm: bool
 
 
@@ -55,23 +65,19 @@ class Judged:
     rules : mapping of metric to PlannedRules
     looks : tuple of mapping of metric to Seen
         In order; the last one has the verdicts.
-    late_p : mapping of "metric/arm" to float
-        Planned tests that had not ended: the always-valid p, 1 / the largest e-value of any look,
-        because a stagewise p exists only for a test that has stopped.
     """
 
     recorded: Recorded
     rules: Mapping[str, PlannedRules]
     looks: tuple[Mapping[str, Seen], ...]
     srm: Srm
-    late_p: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Memory:
     planned: dict[str, PlannedMemory] = field(default_factory=dict)
     anytime: dict[str, AnytimeMemory] = field(default_factory=dict)
-    srm_log_e_max: float = 0.0
+    missing_log_e_max: dict[str, float] = field(default_factory=dict)
 
 
 def judge(
@@ -98,7 +104,6 @@ def judge(
         rules=rules,
         looks=tuple(looks),
         srm=_sample_ratio(spec, recorded),
-        late_p=_late_p(recorded, looks),
     )
 
 
@@ -112,8 +117,21 @@ def _look(
     moment = Moment(look=look.number, taken_at=str(look.at))
     others = tuple(arm for arm in recorded.arms if arm != CHAMPION)
     sights = {
-        m.key: {arm: see(look.statistics, m.metric, arm, rules[m.key]) for arm in others}
+        m.key: {
+            arm: see(
+                look.statistics,
+                m.metric,
+                arm,
+                rules[m.key],
+                covariates=max(1, len(m.covariates)),
+            )
+            for arm in others
+        }
         for m in recorded.metrics
+    }
+    split = split_of(recorded, srm_alpha=spec.srm_alpha)
+    held = {
+        m.key: held_of(split, look, m.metric, memory.missing_log_e_max) for m in recorded.metrics
     }
     alarms = raise_alarms(
         {
@@ -121,7 +139,7 @@ def _look(
                 rules=rules[m.key],
                 sight=sight,
                 alpha=spec.harm_alpha,
-                readable=True,
+                readable=arm not in held[m.key],
                 memory=memory.anytime.get(f"{m.key}/{arm}/harm", AnytimeMemory()),
             )
             for m in recorded.metrics
@@ -133,7 +151,11 @@ def _look(
     memory.anytime |= {f"{key}/harm": alarm.memory for key, alarm in alarms.items()}
     seen = {}
     for metric in recorded.metrics:
-        shown = _claim(metric, rules[metric.key], sights[metric.key], memory, moment)
+        why = held[metric.key]
+        readable = sights[metric.key].keys() - why.keys()
+        shown = _claim(
+            metric, rules[metric.key], sights[metric.key], memory, moment, readable=readable
+        )
         comparisons = {
             arm: compare(
                 rules[metric.key],
@@ -142,11 +164,11 @@ def _look(
                 alarm=show_alarm(alarms[f"{metric.key}/{arm}"])
                 if f"{metric.key}/{arm}" in alarms
                 else None,
-                unknown=None,
+                unknown=why[arm].reason if arm in why else None,
             )
             for arm, sight in sights[metric.key].items()
         }
-        seen[metric.key] = Seen(sights=sights[metric.key], comparisons=comparisons)
+        seen[metric.key] = Seen(sights=sights[metric.key], comparisons=comparisons, held=why)
     return seen
 
 
@@ -156,35 +178,25 @@ def _claim(
     sights: Mapping[str, Sight],
     memory: _Memory,
     moment: Moment,
+    *,
+    readable: Collection[str],
 ) -> dict[str, Showing]:
     keys = {arm: f"{metric.key}/{arm}" for arm in sights}
     if metric.mode is Mode.PLANNED:
         before = {arm: memory.planned.get(key, PlannedMemory()) for arm, key in keys.items()}
-        planned = planned_claim(rules, sights, before, moment, readable=True)
+        planned = planned_claim(rules, sights, before, moment, readable=readable)
         memory.planned |= {keys[arm]: value for arm, value in planned.items()}
         return {
-            arm: show_planned(rules, sight, planned, readable=True) for arm, sight in sights.items()
+            arm: show_planned(rules, sight, planned, readable=arm in readable)
+            for arm, sight in sights.items()
         }
     known = {arm: memory.anytime.get(key, AnytimeMemory()) for arm, key in keys.items()}
-    always = anytime_claim(rules, sights, known, moment, readable=True)
+    always = anytime_claim(rules, sights, known, moment, readable=readable)
     memory.anytime |= {keys[arm]: value for arm, value in always.items()}
     return {
-        arm: show_anytime(rules, sight, always[arm], readable=True) for arm, sight in sights.items()
+        arm: show_anytime(rules, sight, always[arm], readable=arm in readable)
+        for arm, sight in sights.items()
     }
-
-
-def _late_p(recorded: Recorded, looks: Sequence[Mapping[str, Seen]]) -> dict[str, float]:
-    late = {}
-    for metric in recorded.metrics:
-        for arm, last in looks[-1][metric.key].comparisons.items():
-            if metric.mode is Mode.PLANNED and last.tests[0].p is None:
-                tests = [look[metric.key].comparisons[arm].tests[0] for look in looks]
-                part = tests[-1].part  # the two parts' e-values do not share one p
-                known = [t.e_value for t in tests if t.part == part and t.e_value is not None]
-                if known:
-                    weight = tests[-1].alpha / tests[-1].reserve if part == "reserve" else 1.0
-                    late[f"{metric.key}/{arm}"] = min(1.0, weight / max(1.0, *known))
-    return late
 
 
 def _sample_ratio(spec: AnalysisSpec, recorded: Recorded) -> Srm:
@@ -198,6 +210,7 @@ def _sample_ratio(spec: AnalysisSpec, recorded: Recorded) -> Srm:
     return Srm(
         p_fixed=fixed if isinstance(fixed, float) else None,
         p_sequential=result.p_value if isinstance(result, SampleRatio) else None,
+        e_value=e_from_log(peak) if isinstance(result, SampleRatio) else None,
         alarm=isinstance(result, SampleRatio) and result.alarm,
     )
 

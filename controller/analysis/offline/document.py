@@ -13,10 +13,11 @@ from controller.analysis.memory import finite_or_none
 from controller.analysis.offline.compare import Judged
 from controller.analysis.offline.fixed import Fixed, fixed_result
 from controller.analysis.offline.rare import rare_hits
+from controller.analysis.offline.recorded import ThinTail
 from controller.analysis.offline.spec import MetricSpec, Mode, Role
-from controller.analysis.pairs import Pair, pooled
+from controller.analysis.pairs import Pair, pooled, residual_about
 from controller.analysis.planned import PlannedRules
-from controller.analysis.report import Comparison, Crossing, Interval, MetricVerdict
+from controller.analysis.report import Comparison, Crossing, Held, Interval, MetricVerdict
 from controller.analysis.sights import Sight
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION
@@ -37,6 +38,7 @@ def document_of(judged: Judged) -> dict[str, Any]:
         "srm": {
             "p_fixed": judged.srm.p_fixed,
             "p_sequential": judged.srm.p_sequential,
+            "e_value": judged.srm.e_value,
             "alarm": judged.srm.alarm,
         },
         "double_exposure": _double_exposure(judged),
@@ -69,8 +71,9 @@ class _Case:
     sight: Sight
     comparison: Comparison
     fixed: Fixed | Inconclusive
-    late_p: float | None
     bounded: BettingInterval | None
+    thin: ThinTail | None
+    held: Held | None
 
     @property
     def factor(self) -> float:
@@ -101,10 +104,14 @@ def _metric(judged: Judged, spec: MetricSpec) -> dict[str, Any]:
             sight=sight,
             comparison=comparison,
             fixed=fixed_result(rules, sight),
-            late_p=judged.late_p.get(f"{spec.key}/{arm}"),
             bounded=recorded.bounded.get(f"{spec.key}/{arm}"),
+            thin=recorded.thin.get(f"{spec.key}/{arm}"),
+            held=seen.held.get(arm),
         )
-        comparisons[recorded.arms[arm]] = _comparison(case)
+        shown = _comparison(case)
+        if case.held is not None and shown["verdict"] == MetricVerdict.UNKNOWN.value:
+            shown["cause"] = recorded.arms[case.held.cause]
+        comparisons[recorded.arms[arm]] = shown
     pairs = dict(seen.sights)
     arms = {
         name: _arm(spec, arm, pairs[arm] if arm in pairs else next(iter(pairs.values())))
@@ -134,7 +141,7 @@ def _comparison(case: _Case) -> dict[str, Any]:
         "estimate": finite_or_none(case.estimate),
         "relative": {"estimate": relative, "ci": _list(ends)},
         "fixed": _fixed(case.fixed),
-        "sequential": None if case.spec.mode is Mode.FIXED else _sequential(case),
+        "sequential": None if case.spec.mode is Mode.FIXED else _sequential(case, verdict),
         "verdict": verdict,
         "reason": reason,
     }
@@ -145,6 +152,8 @@ def _comparison(case: _Case) -> dict[str, Any]:
     out |= _epochs(case.sight)
     if case.bounded is not None:
         out["bounded"] = {"ci": [case.bounded.lower, case.bounded.upper], "n": case.bounded.n}
+    if case.thin is not None:
+        out["thin_tail"] = case.thin.document()
     sides = 1.0 if case.spec.role is Role.OEC else 2.0
     out |= rare_hits(case.sight.pair, alpha=min(sides * case.spec.alpha, 0.5))
     if len(case.comparison.tests) > 1:
@@ -187,23 +196,22 @@ def _fixed(fixed: Fixed | Inconclusive) -> dict[str, Any]:
     return {"ci": _list(fixed.ci), "p": fixed.p, "method": fixed.method}
 
 
-def _sequential(case: _Case) -> dict[str, Any]:
+def _sequential(case: _Case, verdict: str) -> dict[str, Any]:
     test = case.comparison.tests[0]
     crossed = _crossing(case.comparison)
     ends = _ends(case.comparison.interval)
     ci = [_times(end, case.factor) for end in ends] if ends is not None else None
-    p = test.p if test.p is not None else case.late_p
     latched = case.spec.mode is Mode.PLANNED and crossed is not None
     return {
         "mode": case.spec.mode.value,
         "estimate": _times(crossed.estimate, case.factor) if latched and crossed else case.estimate,
         "ci": ci,
-        "p": p,
+        "p": test.p,
         "e_value": test.e_value,
         "first_look": crossed.look if crossed else None,
         "first_n": crossed.n if crossed else None,
         "first_at": crossed.taken_at if crossed else None,
-        "conclusive": crossed is not None,
+        "conclusive": crossed is not None and verdict != MetricVerdict.UNKNOWN.value,
         "looks": test.look,
         "t": test.t,
     }
@@ -218,6 +226,8 @@ def _crossing(comparison: Comparison) -> Crossing | None:
 def _verdict(case: _Case) -> tuple[str, str]:
     if case.spec.mode is not Mode.FIXED:
         return case.comparison.verdict.value, _offline_reason(case)
+    if case.held is not None:
+        return MetricVerdict.UNKNOWN.value, case.held.reason
     if isinstance(case.fixed, Inconclusive):
         unknown = case.fixed.reason == "no_data"
         verdict = MetricVerdict.UNKNOWN if unknown else MetricVerdict.INCONCLUSIVE
@@ -235,28 +245,33 @@ def _verdict(case: _Case) -> tuple[str, str]:
 def _offline_reason(case: _Case) -> str:
     """Recorded data have ended: nothing more will be collected."""
     reason = case.comparison.reason
-    if reason not in ("keep_collecting", "too_few_units"):
+    unread = isinstance(case.sight.reading, Inconclusive)
+    if unread or reason not in ("keep_collecting", "too_few_units"):
         return reason
     return "horizon_not_reached" if case.spec.mode is Mode.PLANNED else "not_shown"
 
 
 def _arm(spec: MetricSpec, arm: str, sight: Sight) -> dict[str, Any]:
     pair = sight.pair
+    total = pooled([a if arm == CHAMPION else b for _, a, b in pair.epochs])
     if spec.metric.type is MetricType.QUANTILE:
         grids = [grids[0 if arm == CHAMPION else 1] for grids in sight.grids]
         arms = sight.levels
         level = None if arms is None else (arms.champion if arm == CHAMPION else arms.challenger)
         n = sum(grid.units for grid in grids)
-        return {"n": n, "mean": None, "variance": None, "quantile": level}
-    total = pooled([a if arm == CHAMPION else b for _, a, b in pair.epochs])
-    found: dict[str, Any] = {"n": total.n, "mean": None, "variance": None}
+        found: dict[str, Any] = {"n": n, "mean": None, "variance": None, "quantile": level}
+        return found | _missing(total)
+    found = {"n": total.n, "mean": None, "variance": None}
     if total.n:
         found["mean"] = finite_or_none(_mean(pair, total.mean, total.denominator_mean))
     if total.n > 1:
         found["variance"] = finite_or_none(_variance(pair, total))
-    if total.missing:
-        found["missing"] = total.missing
-    return found
+    return found | _missing(total)
+
+
+def _missing(total: Moments) -> dict[str, Any]:
+    """Complete units without a value, where there are any; `n` has the others."""
+    return {"missing": total.missing} if total.missing else {}
 
 
 def _mean(pair: Pair, mean: float, denominator: float) -> float:
@@ -272,7 +287,7 @@ def _variance(pair: Pair, total: Moments) -> float:
     if not total.denominator_mean:
         return math.nan
     ratio = total.mean / total.denominator_mean
-    m2 = total.m2 - 2.0 * ratio * total.cross_m2 + ratio * ratio * total.denominator_m2
+    m2 = residual_about(total, ratio)
     return m2 / total.denominator_mean / total.denominator_mean / (total.n - 1)
 
 

@@ -180,9 +180,10 @@ def _count(tally: _Tally, judged: Judged, metric: MetricSpec) -> None:
     shared = list(last.comparisons.values()) if rules.levels > 1 else [last.comparisons[arm]]
     tally.peeked += any(p <= metric.alpha for p in _fixed(judged, metric.key, arm))
     if metric.mode is Mode.FIXED:
-        fixed = fixed_result(rules, sight)
-        tally.readable += not isinstance(fixed, Inconclusive)
-        tally.claims += not isinstance(fixed, Inconclusive) and fixed.p <= metric.alpha
+        level = metric.alpha / rules.levels  # the first rung of Holm's ladder
+        found = [fixed_result(rules, last.sights[each.arm]) for each in shared]
+        tally.readable += not isinstance(fixed_result(rules, sight), Inconclusive)
+        tally.claims += any(not isinstance(f, Inconclusive) and f.p <= level for f in found)
         return
     claimed = any(_claims(comparison) for comparison in shared)
     tally.claims += claimed

@@ -1,48 +1,59 @@
-"""Several deciding metrics of one experiment: claims that stand beside each other, or in order.
+"""Several claims of one experiment under one error: of several metrics, or of several challengers.
 
-Each metric's own test controls its own error. A family controls the chance of any false claim: by
-Holm over all metrics and challengers, or in the order of the description, each claim at the full
-alpha until one fails. The p-values are those the tests report: valid at every look for an anytime
-metric, stagewise for a planned one that has stopped, else of the one look.
+Each comparison's own test controls its own error. A family controls the chance of any false claim:
+by Holm over all its claims, or in the order of the description, each claim at the full alpha until
+one fails. The p-values are those the tests report: valid at every look for an anytime metric,
+stagewise for a planned one that has stopped, else of the one look.
+
+Challengers beside one champion are a family without being asked. A sequential test shares its alpha
+between them as it goes (`rules.levels`); a fixed one is corrected here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from controller.analysis.offline.spec import AnalysisSpec, Mode, Multiplicity, Role
+from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Mode, Multiplicity, Role
 from controller.stats.multiplicity import holm
 
 _CLAIMS = ("better", "worse")
+_Claim: TypeAlias = "tuple[MetricSpec, dict[str, Any]]"
 
 
 def corrected(document: dict[str, Any], spec: AnalysisSpec) -> dict[str, Any]:
-    """The report with an `adjusted_p` for every claim of the family; what it refutes is taken back.
+    """The report with an `adjusted_p` for every claim of a family; what it refutes is taken back.
 
-    Unchanged where the description asks for no correction. A claim without a p counts with 1.
+    A claim without a p counts with 1, and so does one whose data may not be read.
     """
-    if spec.multiplicity is Multiplicity.NONE:
-        return document
     deciding = [metric for metric in spec.metrics if metric.role is Role.OEC]
-    family = [
-        (metric, comparison)
-        for metric in deciding
-        if metric.key in document["metrics"]
-        for comparison in document["metrics"][metric.key]["comparisons"].values()
-    ]
-    found = [
-        comparison["fixed" if metric.mode is Mode.FIXED else "sequential"]["p"]
-        for metric, comparison in family
-    ]
-    adjusted = adjust([1.0 if p is None else p for p in found], spec.multiplicity)
+    if spec.multiplicity is Multiplicity.NONE:
+        for metric in deciding:
+            family = _claims(document, metric)
+            if metric.mode is Mode.FIXED and len(family) > 1:
+                _correct(family, Multiplicity.HOLM)
+        return document
+    _correct([claim for m in deciding for claim in _claims(document, m)], spec.multiplicity)
+    return document | {"multiplicity": spec.multiplicity.value}
+
+
+def _claims(document: dict[str, Any], metric: MetricSpec) -> list[_Claim]:
+    return [(metric, each) for each in document["metrics"][metric.key]["comparisons"].values()]
+
+
+def _correct(family: Sequence[_Claim], method: Multiplicity) -> None:
+    adjusted = adjust([_p(metric, comparison) for metric, comparison in family], method)
     for (metric, comparison), p in zip(family, adjusted, strict=True):
-        comparison["adjusted_p"] = p
+        comparison |= {"adjusted_p": p, "adjusted_for": len(family)}
         if comparison["verdict"] in _CLAIMS and p > metric.alpha:
             comparison |= {"verdict": "inconclusive", "reason": "not_after_correction"}
-    return document | {"multiplicity": spec.multiplicity.value}
+
+
+def _p(metric: MetricSpec, comparison: dict[str, Any]) -> float:
+    found = comparison["fixed" if metric.mode is Mode.FIXED else "sequential"]["p"]
+    return 1.0 if found is None or comparison["verdict"] == "unknown" else float(found)
 
 
 def adjust(p_values: Sequence[float], method: Multiplicity) -> list[float]:

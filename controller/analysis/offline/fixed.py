@@ -1,21 +1,23 @@
 """Results of one look, as if it had been planned for the end: labelled fixed, never peeked at.
 
-Binary: pooled z. Mean and count: Welch. Ratio: delta method. Quantile: shares at the pooled
-quantile. Over several epochs: the design-weighted score. scipy.special only.
+Binary: pooled z, or the score test where hits or misses are few. Mean and count: Welch. Ratio:
+delta method. Quantile: shares at the pooled quantile. Over several epochs: the design-weighted
+score.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from controller.analysis.memory import Ends
+from controller.analysis.offline.fixed_few import Arm, few_hits, score_test
 from controller.analysis.pairs import Pair, moments_under
 from controller.analysis.planned import PlannedRules, one_end_open
-from controller.analysis.readings import Grids
+from controller.analysis.readings import Grids, read
 from controller.analysis.sights import Sight
 from controller.experiments.metrics import MetricType
 from controller.stats.quantile import quantile_score
@@ -33,7 +35,7 @@ class Fixed:
     Attributes
     ----------
     method : str
-        `pooled_z`, `welch`, `delta`, `quantile_z` or `stratified_z`.
+        `pooled_z`, `score`, `welch`, `delta`, `quantile_z` or `stratified_z`.
     estimate : float
     p : float
         Two-sided against no difference for an OEC, one-sided against the margin for a guardrail.
@@ -69,6 +71,12 @@ def fixed_result(rules: PlannedRules, sight: Sight) -> Fixed | Inconclusive:
     """The fixed-horizon result of one comparison at the last look."""
     if sight.pair.metric.type is MetricType.QUANTILE:
         return _quantile(rules, sight)
+    once = read(replace(sight.pair, equal_weights=True), (), null=rules.null)
+    if isinstance(once, Inconclusive):
+        return once  # one look has no burn-in to wait for
+    few = few_hits(sight, rules)
+    if few is not None:
+        return _score(rules, *few)
     found = _distance(rules, sight)
     if isinstance(found, Inconclusive):
         return found
@@ -83,6 +91,22 @@ def fixed_result(rules: PlannedRules, sight: Sight) -> Fixed | Inconclusive:
         ci=one_end_open(rules, found.estimate - half, found.estimate + half),
         relative=_relative(rules, sight, _critical(rules, found.freedom)),
         statistic=statistic,
+    )
+
+
+def _score(rules: PlannedRules, challenger: Arm, champion: Arm) -> Fixed | Inconclusive:
+    found = score_test(rules, challenger, champion)
+    if isinstance(found, Inconclusive):
+        return found
+    test, ends, relative = found
+    assert test.statistic is not None
+    return Fixed(
+        method="score",
+        estimate=challenger[0] / challenger[1] - champion[0] / champion[1],
+        p=test.p_value,
+        ci=ends,
+        relative=relative,
+        statistic=test.statistic,
     )
 
 

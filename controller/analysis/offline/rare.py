@@ -27,8 +27,9 @@ def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty, or `rare` with the hits of champion and challenger, ratio, ci and p against equal
-        shares (`stats/counts.py`: each hit a draw between the arms). An open end is None.
+        Empty, or `rare` with the hits of champion and challenger, ratio, ci, p and e-value against
+        equal shares (`stats/counts.py`: each hit a draw between the arms). An open end is None.
+        Empty too where every unit is hit: nothing differs there.
     """
     if not is_hit_or_not(pair.metric):
         return {}
@@ -36,7 +37,7 @@ def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
         sum(champion.nonzero for _, champion, _ in pair.epochs),
         sum(challenger.nonzero for _, _, challenger in pair.epochs),
     )
-    if min(hits) >= BURN_IN_NONZERO:
+    if min(hits) >= BURN_IN_NONZERO or sum(hits) == pair.units:
         return {}
     seen = [
         EpochEvents(control=champion.nonzero, treatment=challenger.nonzero, share=share)
@@ -52,5 +53,6 @@ def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
             "rate_ratio": finite_or_none(found.ratio),
             "ci": [found.lower, finite_or_none(found.upper)],
             "p": found.p_value,
+            "e_value": found.e_value,
         }
     }

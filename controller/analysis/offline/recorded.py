@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.aggregation.statistics import Epoch, Moments, QuantileGrid, Statistics
+from controller.analysis.memory import finite_or_none
+from controller.analysis.offline.arms import pick_champion
 from controller.analysis.offline.arrivals import Arrivals
 from controller.analysis.offline.moments import (
     CellGrids,
@@ -20,12 +22,13 @@ from controller.analysis.offline.moments import (
     plain_moments,
     ratio_moments,
 )
-from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Rows, pick_champion
+from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Rows
 from controller.errors import InvalidInput
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION, challenger_names
 from controller.stats.betting import BettingInterval
 from controller.stats.cuped import coefficients
+from controller.stats.exact_quantile import ExactQuantileTest
 from controller.stats.results import Inconclusive
 
 NO_WEIGHTS = "no arm.weights: equal shares are assumed"
@@ -53,6 +56,45 @@ class RecordedLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThinTail:
+    """The exact test of a quantile whose tail holds too few values for the grid.
+
+    Attributes
+    ----------
+    n : (int, int)
+        Values of champion and challenger.
+    last : ExactQuantileTest
+        Of the last look.
+    p, harm_p : float or None
+        Against the claim's null, and for a guardrail that the margin is exceeded; 1 / the largest
+        e-value of any look.
+    first_look : int or None
+        Where the claim was first shown.
+    """
+
+    n: tuple[int, int]
+    last: ExactQuantileTest
+    p: float
+    harm_p: float | None
+    first_look: int | None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form; an open end is None, and harm stands with a guardrail only."""
+        last = self.last
+        found: dict[str, Any] = {
+            "method": "order_statistics",
+            "reason": "fewer than 25 values beyond the quantile in an arm",
+            "n": list(self.n),
+            "estimate": last.treatment - last.control,
+            "ci": [finite_or_none(last.difference_lower), finite_or_none(last.difference_upper)],
+            "ratio_ci": [last.ratio_lower or None, finite_or_none(last.ratio_upper)],
+            "p": self.p,
+            "first_look": self.first_look,
+        }
+        return found if self.harm_p is None else found | {"harm_p": self.harm_p}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """Everything that is tested.
 
@@ -70,6 +112,8 @@ class Recorded:
         Units that met two arms and are not analysed; None where rows cannot tell.
     bounded : mapping of "metric/arm" to BettingInterval
         Of metrics with bounds.
+    thin : mapping of "metric/arm" to ThinTail
+        Of quantiles with too few values beyond them.
     """
 
     arms: Mapping[str, str]
@@ -79,6 +123,7 @@ class Recorded:
     warnings: tuple[str, ...] = ()
     double_exposed: int | None = None
     bounded: Mapping[str, BettingInterval] = field(default_factory=dict)
+    thin: Mapping[str, ThinTail] = field(default_factory=dict)
 
 
 class Cells:

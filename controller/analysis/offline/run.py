@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from controller.analysis.offline.aggregates import record_aggregates
 from controller.analysis.offline.compare import judge
+from controller.analysis.offline.describe import parse_spec
+from controller.analysis.offline.description_file import read_document
 from controller.analysis.offline.document import document_of
 from controller.analysis.offline.families import corrected
 from controller.analysis.offline.page import html_of
-from controller.analysis.offline.spec import AnalysisSpec, parse_spec
+from controller.analysis.offline.spec import AnalysisSpec
 from controller.analysis.offline.tables import Progress, open_table
 from controller.analysis.offline.text import text_of
 from controller.analysis.offline.units import record_rows
-from controller.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +78,6 @@ def analyze(data: Any, spec: Any, *, progress: Progress | None = None) -> Analys
     )
     several = parsed.aggregates is not None and bool(parsed.aggregates.by)
     return Analysis(documents=documents, several=several)
-
-
-def read_document(spec: Any) -> Any:
-    """The description as plain values, from a YAML or JSON file or as it stands."""
-    if not isinstance(spec, str | Path):
-        return spec
-    import yaml
-
-    path = Path(spec)
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise InvalidInput(f"{path}: {' '.join(str(problem).split())}.", field="spec") from problem
 
 
 def silent(_what: str, _share: float) -> None:

@@ -21,7 +21,7 @@ _REASONS = {
     "boundary_crossed": "the boundary was crossed",
     "horizon_reached": "the horizon was reached without a crossing",
     "equivalent": "no difference as large as the one that matters is left",
-    "not_after_correction": "it does not stand beside the other metrics' claims",
+    "not_after_correction": "it does not stand beside the other claims of its family",
     "horizon_passed": "the horizon is past without a crossing, nor has the reserve crossed",
     "horizon_not_reached": "the data end before the plan's horizon",
     "guardrail_not_shown": "the horizon was reached and the margin is not cleared",
@@ -29,6 +29,9 @@ _REASONS = {
     "not_significant": "p is above alpha at this one look",
     "significant": "p is at most alpha at this one look",
     "harm_alarm": "the harm alarm fired",
+    "no_data": "there are no data",
+    "missing_differs": "values are missing unevenly, most often of {cause}",
+    "arm_silent": "{cause} shows nothing but zeros where the others do not",
 }
 
 
@@ -79,10 +82,20 @@ def interval(ends: Sequence[float | None] | None, *, relative: bool = False) -> 
     return f"{low} to {high}"
 
 
+def missing(found: Mapping[str, Any]) -> str:
+    """How many of an arm's complete units have no value; nothing where all have one."""
+    if not found.get("missing"):
+        return ""
+    complete = found["n"] + found["missing"]
+    part = 100 * found["missing"] / complete
+    return f"  of {complete:,} complete units {found['missing']:,} ({part:.1f} %) have no value"
+
+
 def verdict_words(comparison: Mapping[str, Any]) -> str:
     """Verdict and reason as a sentence."""
     verdict, reason = comparison["verdict"], comparison["reason"]
-    return f"{_VERDICTS[verdict]}: {_REASONS.get(reason, reason.replace('_', ' '))}"
+    words = _REASONS.get(reason, reason.replace("_", " "))
+    return f"{_VERDICTS[verdict]}: {words.format(cause=comparison.get('cause', 'an arm'))}"
 
 
 def _srm(srm: Mapping[str, Any]) -> str:
@@ -109,7 +122,9 @@ def _metric(key: str, metric: Mapping[str, Any], champion: str) -> list[str]:
     for arm, found in metric["arms"].items():
         level = found.get("quantile", found["mean"])
         mark = "  champion" if arm == champion else ""
-        lines.append(f"  {arm:<{width}}  n {found['n']:>12,}  {number(level):>12}{mark}")
+        lines.append(
+            f"  {arm:<{width}}  n {found['n']:>12,}  {number(level):>12}{mark}{missing(found)}"
+        )
     for arm, comparison in metric["comparisons"].items():
         lines += [f"  {arm}: {verdict_words(comparison)}", *_numbers(comparison)]
         lines += chart(comparison)
@@ -135,6 +150,13 @@ def _numbers(comparison: Mapping[str, Any]) -> list[str]:
         f"    {'fixed':<8} {interval(fixed['ci'])}   p {probability(fixed['p'])}"
         + ("   (valid for one look only)" if test is not None else "")
     )
+    if comparison.get("adjusted_for", 1) > 1:
+        lines.append(
+            f"    p {probability(comparison['adjusted_p'])} beside the other claims, "
+            f"{comparison['adjusted_for']} in all; the numbers above are this one's alone"
+        )
+    if "thin_tail" in comparison:
+        lines.append(_thin_tail(comparison["thin_tail"]))
     apart = comparison.get("heterogeneity", {}).get("p")
     if apart is not None and apart <= _APART:
         each = ", ".join(
@@ -143,6 +165,14 @@ def _numbers(comparison: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"    the epochs disagree (p {probability(apart)}): {each}")
     return lines
+
+
+def _thin_tail(found: Mapping[str, Any]) -> str:
+    harm = f", of harm {probability(found['harm_p'])}" if "harm_p" in found else ""
+    return (
+        f"    {'exact':<8} {interval(found['ci'])}   p {probability(found['p'])}{harm}"
+        f"   (thin tail: from the {found['n'][0]:,} and {found['n'][1]:,} values themselves)"
+    )
 
 
 def chart(comparison: Mapping[str, Any]) -> list[str]:

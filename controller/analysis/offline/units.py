@@ -16,6 +16,7 @@ from controller.analysis.offline.moments import CellGrids, CellMoments
 from controller.analysis.offline.recorded import Cells, Recorded, record
 from controller.analysis.offline.spec import AnalysisSpec, MetricSpec
 from controller.analysis.offline.tables import Chunk, Progress, Table, require_columns
+from controller.analysis.offline.thin_tails import keeps_values, with_thin_tails
 from controller.errors import InvalidInput
 from controller.experiments.metrics import MetricType, ZeroMeans
 from controller.stats.quantile import log_cuts
@@ -96,7 +97,9 @@ def record_rows(table: Table, spec: AnalysisSpec, progress: Progress) -> Recorde
     cells = Cells(spec, arrivals)
     sums = Sums(spec, cells, freeze(table, spec, arrivals, progress))
     whole = {
-        m.key: np.full(len(arrivals.arm), np.nan) for m in spec.metrics if m.bounds is not None
+        m.key: np.full(len(arrivals.arm), np.nan)
+        for m in spec.metrics
+        if m.bounds is not None or keeps_values(m, arrivals)
     }
     for metric, values in values_of(table, spec.metrics, arrivals, progress):
         if metric.key in whole:
@@ -104,7 +107,8 @@ def record_rows(table: Table, spec: AnalysisSpec, progress: Progress) -> Recorde
         sums.add(metric, values)
     recorded = record(spec, arrivals, cells, moments=sums.moments, grids=sums.grids)
     bounded = bounded_intervals(spec, arrivals, whole, recorded.arms)
-    return replace(recorded, bounded=bounded)
+    thin = {m.key: whole[m.key] for m in spec.metrics if keeps_values(m, arrivals)}
+    return with_thin_tails(spec, replace(recorded, bounded=bounded), arrivals, thin)
 
 
 def check_columns(table: Table, spec: AnalysisSpec) -> None:

@@ -12,6 +12,7 @@ from controller.analysis.pairs import Pair
 from controller.analysis.readings import Reading, read
 from controller.experiments.metrics import MetricType
 from controller.stats.mixture import critical_z, log_e_of, regression_log_e, tuned_rho
+from controller.stats.results import Inconclusive, Reason
 from controller.stats.score import EQUAL, Null
 from tests.worlds import metric, moments, ratio_moments
 
@@ -73,3 +74,27 @@ def test_two_sided_evidence_of_a_regression_is_the_t_mixture_and_one_sided_is_no
     assert larger == log_e_of(seen.z, seen.size / rho, alternative="larger")
     wide = half_width(seen, alpha=0.05, tuning=4.0, alternative="larger")
     assert wide == critical_z(seen.size / rho, alpha=0.05, alternative="larger")
+
+
+TOO_FEW = Inconclusive(reason=Reason.TOO_FEW_UNITS)
+
+
+def test_one_unit_in_an_arm_is_too_few_whatever_the_other_has() -> None:
+    assert read(pair((arm(500), arm(1))), ()) == TOO_FEW
+    assert read(pair((arm(1), arm(500))), ()) == TOO_FEW
+    assert isinstance(read(pair((arm(2), arm(2))), ()), Reading)
+
+
+def test_units_must_outnumber_what_the_regression_fits() -> None:
+    """Epochs, the arm, and every covariate: of the rest, variance is estimated."""
+    both = arm(2, covariate=True), arm(2, covariate=True)
+    assert isinstance(read(pair(both), ()), Reading)
+    assert read(replace(pair(both), covariates=2), ()) == TOO_FEW
+    lonely = pair((arm(1), arm(1)), (arm(1), arm(1)))
+    assert isinstance(read(lonely, ()), Reading)
+    assert read(replace(lonely, epochs=lonely.epochs[:1]), ()) == TOO_FEW
+
+
+def test_every_covariate_costs_a_degree_of_freedom() -> None:
+    both = pair((arm(30, covariate=True), arm(32, covariate=True)))
+    assert reading(replace(both, covariates=4)).regression == (62, 56)

@@ -95,3 +95,62 @@ def test_a_difference_that_is_shown_is_shown_however_small() -> None:
 def test_what_makes_no_sense_is_refused(described: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         analyze(DATA, {"arm": ARM, "unit": "user", **described})
+
+
+FEW = units(n=1200, effect=0.05, seed=5)
+SEVERAL = FEW.assign(
+    arm=[
+        "one" if arm == "treatment" else ("control", "two", "three")[t % 3]
+        for arm, t in zip(FEW["arm"], FEW["t"], strict=True)
+    ]
+)
+SHARES = {"control": 1, "one": 3, "two": 1, "three": 1}
+FOUR = {"column": "arm", "champion": "control", "weights": SHARES}
+
+
+def several(*metrics: dict[str, Any], **described: Any) -> Any:
+    return analyze(SEVERAL, spec(*metrics, **described) | {"arm": FOUR})
+
+
+@pytest.mark.parametrize("metric", [BINARY, MEAN], ids=["binary", "mean"])
+def test_challengers_at_one_look_are_corrected_as_statsmodels_does(metric: dict[str, Any]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    found = several(metric | FIXED).document["metrics"][metric["key"]]["comparisons"]
+    p = [each["fixed"]["p"] for each in found.values()]
+    adjusted = [each["adjusted_p"] for each in found.values()]
+    assert adjusted == pytest.approx(list(multipletests(p, method="holm")[1]), rel=1e-12)
+    assert {each["adjusted_for"] for each in found.values()} == {3}
+    assert len(set(adjusted)) > 1
+
+
+def test_a_challenger_that_stands_alone_only_is_taken_back() -> None:
+    found = several(BINARY | FIXED).document["metrics"]["conversion"]["comparisons"]
+    p = min(each["fixed"]["p"] for each in found.values())
+    between = BINARY | FIXED | {"alpha": 1.5 * p}
+    report_of = several(between)
+    held = report_of.document["metrics"]["conversion"]["comparisons"]
+    best = min(held.values(), key=lambda each: each["fixed"]["p"])
+    assert best["fixed"]["p"] < between["alpha"] < best["adjusted_p"]
+    assert (best["verdict"], best["reason"]) == ("inconclusive", "not_after_correction")
+    assert "beside the other claims, 3 in all" in str(report_of)
+    enough = several(BINARY | FIXED | {"alpha": 3.5 * p})
+    held = enough.document["metrics"]["conversion"]["comparisons"]
+    assert any(each["verdict"] in ("better", "worse") for each in held.values())
+
+
+def test_challengers_of_a_sequential_test_or_a_guardrail_are_not_corrected_twice() -> None:
+    guard = COUNT | FIXED | {"role": "guardrail", "direction": "decrease", "margin": 0.1}
+    document = several(BINARY, guard).document
+    for metric in document["metrics"].values():
+        assert all("adjusted_p" not in each for each in metric["comparisons"].values())
+
+
+def test_one_family_holds_all_metrics_and_all_challengers() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    document = several(BINARY | FIXED, MEAN | FIXED, multiplicity="holm").document
+    found = [each for m in document["metrics"].values() for each in m["comparisons"].values()]
+    expected = multipletests([each["fixed"]["p"] for each in found], method="holm")[1]
+    assert [each["adjusted_p"] for each in found] == pytest.approx(list(expected), rel=1e-12)
+    assert {each["adjusted_for"] for each in found} == {6}

@@ -76,3 +76,40 @@ def test_of_a_count_units_are_counted_once() -> None:
     assert comparison(rows(2, 12), opened)["rare"]["hits"] == [2, 12]
     more = opened | {"direction": "increase"}
     assert "rare" not in comparison(rows(2, 12), more)
+
+
+FIXED: dict[str, Any] = {"key": "errors", "type": "binary", "column": "failed", "mode": "fixed"}
+
+
+def test_few_hits_are_tested_by_the_score_of_statsmodels() -> None:
+    from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
+
+    whole = comparison(rows(90, 20), FIXED)
+    found = whole["fixed"]
+    arms = (20, 1000, 90, 9000)
+    score = test_proportions_2indep(*arms, value=0.0, method="score")
+    assert found["method"] == "score"
+    assert found["p"] == pytest.approx(float(score.pvalue), rel=1e-9)
+    ends = confint_proportions_2indep(*arms, compare="diff", method="score")
+    assert found["ci"] == pytest.approx(list(ends), rel=1e-6)
+    ratio = confint_proportions_2indep(*arms, compare="ratio", method="score")
+    assert whole["relative"]["ci"] == pytest.approx([end - 1.0 for end in ratio], rel=1e-6)
+    assert whole["estimate"] == pytest.approx(0.01)
+    assert comparison(rows(90, 25), FIXED)["fixed"]["method"] == "pooled_z"
+
+
+def test_few_hits_of_a_guardrail_are_tested_against_its_margin_on_one_side() -> None:
+    from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
+
+    guardrail = {**FIXED, "role": "guardrail", "direction": "decrease", "margin": 0.01}
+    found = comparison(rows(90, 10), guardrail)["fixed"]
+    arms = (10, 1000, 90, 9000)
+    score = test_proportions_2indep(*arms, value=0.01, method="score", alternative="smaller")
+    assert found["method"] == "score"
+    assert found["p"] == pytest.approx(float(score.pvalue), rel=1e-9)
+    high = confint_proportions_2indep(*arms, compare="diff", method="score", alpha=0.05)[1]
+    assert found["ci"] == [None, pytest.approx(high, rel=1e-6)]
+
+
+def test_no_hit_at_all_says_nothing() -> None:
+    assert comparison(rows(0, 0), FIXED)["fixed"].get("p") is None

@@ -38,7 +38,7 @@ def _every_number(value: Any) -> list[float]:
 def test_the_document_has_the_contracts_shape_and_plain_numbers() -> None:
     document = analyze(DATA, DESCRIPTION).document
     again = json.loads(json.dumps(document, allow_nan=False))
-    assert set(again["srm"]) == {"p_fixed", "p_sequential", "alarm"}
+    assert set(again["srm"]) == {"p_fixed", "p_sequential", "e_value", "alarm"}
     for metric in again["metrics"].values():
         assert {"n", "mean", "variance"} <= set(metric["arms"]["control"])
         found = metric["comparisons"]["treatment"]

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from controller.analysis.offline.spec import Mode, Role, parse_spec, pick_champion
+from controller.analysis.offline.arms import pick_champion
+from controller.analysis.offline.describe import parse_spec
+from controller.analysis.offline.spec import Mode, Role
 from controller.errors import InvalidInput
 from tests.unit.analysis_offline.tables import BINARY, MEAN, QUANTILE, RATIO, spec
 

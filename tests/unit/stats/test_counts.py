@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from controller.errors import InvalidInput
 from controller.stats.counts import (
     EpochEvents,
     RateRatio,
-    log_e_limit,
     log_e_value,
     rate_ratio,
 )
@@ -93,22 +91,6 @@ def test_multinomial_marks_are_the_sample_ratio_of_events() -> None:
     assert log_e_value([_epoch(180, 230)]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("events", "side"), [(45, "larger"), (2, "smaller")])
-def test_one_arm_against_a_limit(events: int, side: Literal["larger", "smaller"]) -> None:
-    assert log_e_limit(events, 1000.0, limit=0.02, alternative=side) > math.log(20.0)
-    other: Literal["larger", "smaller"] = "smaller" if side == "larger" else "larger"
-    assert log_e_limit(events, 1000.0, limit=0.02, alternative=other) < 0.0
-
-
-def test_limit_e_value_is_the_integral_over_its_half() -> None:
-    rate = np.linspace(0.02, 0.4, 1_000_001)
-    prior = np.exp(-50.0 * rate) * 50.0 / math.exp(-1.0)
-    ratio = np.exp(30 * np.log(rate / 0.02) - (rate - 0.02) * 1000.0)
-    integral = float(np.trapezoid(prior * ratio, rate))
-    actual = log_e_limit(30, 1000.0, limit=0.02, alternative="larger")
-    assert actual == pytest.approx(math.log(integral), rel=1e-6)
-
-
 def test_illegal_input_is_an_error() -> None:
     with pytest.raises(InvalidInput):
         _epoch(1, 1, 0.0)
@@ -118,5 +100,3 @@ def test_illegal_input_is_an_error() -> None:
         log_e_value([_epoch(1, 1)], ratio=0.0)
     with pytest.raises(InvalidInput):
         rate_ratio([_epoch(1, 1)], alpha=0.05, concentration=0.0)
-    with pytest.raises(InvalidInput):
-        log_e_limit(1, 0.0, limit=0.1, alternative="larger")

@@ -16,34 +16,24 @@ def reason(found: object) -> str:
 
 
 def test_degenerate_counts_are_named() -> None:
-    assert reason(fixed.proportion_interval(0, 0)) == Reason.NO_DATA
     assert reason(fixed.difference_interval((0, 0), (3, 9))) == Reason.ARM_EMPTY
     assert reason(fixed.difference_interval((0, 9), (0, 9))) == Reason.ZERO_VARIANCE
     assert reason(fixed.ratio_interval((9, 9), (9, 9))) == Reason.ZERO_VARIANCE
     assert reason(fixed.proportions_test((0, 5), (0, 5))) == Reason.ZERO_VARIANCE
-    assert reason(fixed.rates_test((0, 1.0), (0, 1.0))) == Reason.NO_DATA
-    assert reason(fixed.rates_test((1, 0.0), (0, 1.0))) == Reason.ARM_EMPTY
-    assert reason(fixed.rates_interval((0, 1.0), (4, 1.0))) == Reason.NO_DATA
-    assert reason(fixed.rates_interval((4, 1.0), (4, 0.0))) == Reason.ARM_EMPTY
-
-
-def test_degenerate_samples_are_named() -> None:
-    assert reason(fixed.equivalence_test([1.0], [1.0, 2.0], low=-1, high=1)) == Reason.TOO_FEW_UNITS
-    same = [2.0, 2.0, 2.0]
-    assert reason(fixed.equivalence_test(same, same, low=-1, high=1)) == Reason.ZERO_VARIANCE
-    assert reason(fixed.rank_superiority([1.0], same)) == Reason.TOO_FEW_UNITS
-    assert reason(fixed.rank_superiority(same, same)) == Reason.ZERO_VARIANCE
 
 
 def test_wrong_requests_are_errors() -> None:
     with pytest.raises(InvalidInput):
-        fixed.proportion_interval(1, 10, alpha=0.0)
+        fixed.difference_interval((1, 10), (2, 10), alpha=0.0)
     with pytest.raises(InvalidInput):
         fixed.difference_interval((-1, 10), (1, 10))
-    with pytest.raises(InvalidInput):
-        fixed.equivalence_test([1.0, 2.0], [1.0, 2.0], low=1, high=-1)
-    with pytest.raises(InvalidInput):
-        fixed.rank_superiority([float("nan"), 1.0], [1.0, 2.0])
+
+
+def test_perfect_separation_has_no_score_interval_and_newcombes_holds() -> None:
+    assert reason(fixed.difference_interval((9, 9), (0, 9))) == Reason.NOT_FINITE
+    ends = fixed.difference_interval((9, 9), (0, 9), method="newcomb")
+    assert isinstance(ends, fixed.FixedInterval)
+    assert 0.5 < ends.lower < ends.upper == pytest.approx(1.0)
 
 
 def test_swapping_the_arms_mirrors_the_interval() -> None:

@@ -8,22 +8,17 @@ import numpy as np
 import pytest
 
 from controller.errors import InvalidInput
-from controller.stats import chain
 from controller.stats.group_sequential import (
     SequentialPlan,
     TakenLook,
     boundaries,
-    crossing_probability,
     next_look,
 )
 from controller.stats.spending import Spending, SpendingShape
+from tests.chances import crossing_probability
 
 PLAN = SequentialPlan(alpha=0.05)
 POCOCK = Spending(shape=SpendingShape.POCOCK)
-
-
-def forget() -> None:
-    chain._CACHE = chain._DensityCache(2048)
 
 
 def test_one_look_at_the_end_is_the_fixed_test() -> None:
@@ -43,11 +38,10 @@ def test_the_looks_together_spend_exactly_alpha(looks: int, sides: int) -> None:
     assert crossing_probability(plan, taken) == pytest.approx(spent, rel=1e-11)
 
 
-def test_a_look_found_in_a_cold_process_equals_the_warm_one_to_the_bit() -> None:
+def test_a_look_taken_without_a_trail_equals_the_one_with_it_to_the_bit() -> None:
     times = np.cumsum([0.05, 0.013, 0.2, 0.07, 0.3, 0.011, 0.356])
     warm = boundaries(PLAN, times)
     for index, look in enumerate(warm):
-        forget()
         cold = next_look(
             PLAN,
             warm[:index],
@@ -120,18 +114,10 @@ def test_plans_check_themselves() -> None:
 
 
 def test_two_hundred_looks_take_less_than_a_second() -> None:
-    forget()
     began = time.process_time()  # of this process: the machine may be busy
     taken = boundaries(PLAN, np.arange(1, 201) / 200)
     assert time.process_time() - began < 1.0
     assert taken[-1].critical_value == pytest.approx(2.2855341541, abs=1e-9)
-
-
-def test_a_full_cache_forgets_the_oldest_and_changes_nothing() -> None:
-    chain._CACHE = chain._DensityCache(3)
-    small = boundaries(PLAN, np.arange(1, 21) / 20)
-    forget()
-    assert boundaries(PLAN, np.arange(1, 21) / 20) == small
 
 
 def test_taken_looks_are_the_whole_state() -> None:

@@ -11,7 +11,6 @@ from controller.stats.mixture import (
     always_valid,
     critical_z,
     e_from_log,
-    fixed_interval,
     from_score,
     log_e_value,
     p_from_log_e,
@@ -117,15 +116,6 @@ def test_p_is_the_reciprocal_and_never_above_one() -> None:
     assert p_from_log_e(math.log(40.0)) == pytest.approx(1.0 / 40.0)
     assert p_from_log_e(-3.0) == 1.0
     assert e_from_log(math.log(40.0)) == pytest.approx(40.0)
-
-
-def test_fixed_interval_is_the_normal_one() -> None:
-    lower, upper = fixed_interval(1.0, 4.0, alpha=0.05)
-    assert upper - 1.0 == pytest.approx(1.959963984540054 * 2.0)
-    assert 1.0 - lower == pytest.approx(1.959963984540054 * 2.0)
-    one, end = fixed_interval(1.0, 4.0, alpha=0.05, alternative="larger")
-    assert end == math.inf
-    assert 1.0 - one == pytest.approx(1.6448536269514722 * 2.0)
 
 
 def test_elementwise_evaluation_agrees_with_one_by_one() -> None:

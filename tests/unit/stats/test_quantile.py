@@ -11,6 +11,7 @@ from controller.stats.quantile import (
     QuantileScore,
     QuantileTest,
     log_cuts,
+    quantile_log_e,
     quantile_score,
     quantile_test,
 )
@@ -186,11 +187,19 @@ def test_what_cannot_be_compared_says_why(
 
 def test_all_outcomes_in_one_cell_are_no_evidence() -> None:
     same = grid(np.full(500, 99.0), np.arange(500))
-    found = _test(same, same, q=0.5)
-    assert found.p_value == 1.0
-    scored = quantile_score([(same, same)], q=0.5)
+    nothing = Inconclusive(
+        reason=Reason.ZERO_VARIANCE, detail="every outcome lies between the same two cuts"
+    )
+    assert quantile_score([(same, same)], q=0.5) == nothing
+    assert quantile_test([(same, same)], q=0.5, alpha=0.05, tuning=250.0) == nothing
+    assert quantile_log_e([(same, same)], q=0.5, alpha=0.05, tuning=250.0) == nothing
+
+
+def test_another_cell_in_one_arm_is_evidence() -> None:
+    low, high = (grid(np.full(500, value), np.arange(500)) for value in (99.0, 150.0))
+    scored = quantile_score([(low, high)], q=0.5)
     assert isinstance(scored, QuantileScore)
-    assert scored.score == 0.0
+    assert scored.score > 10.0 * math.sqrt(scored.variance)
 
 
 def test_units_that_are_all_alike_have_no_variance() -> None:

@@ -38,7 +38,7 @@ def test_what_goes_on_and_what_stops_adds_up_to_one() -> None:
     step = Step(variance_ratio=0.0, mean=1.2)
     density = advance(START, step, going_on=((-math.inf, -0.5), (0.5, 2.5)), next_ratio=0.9)
     inside = ndtr(-1.7) + ndtr(1.3) - ndtr(-0.7)
-    assert density.mass.sum() == pytest.approx(inside, abs=1e-14)
+    assert density.left == pytest.approx(inside, abs=1e-14)
     following = Step(variance_ratio=0.9, mean=1.3)
     total = probability_above(density, following, 0.2) + probability_below(density, following, 0.2)
     assert total == pytest.approx(inside, abs=1e-14)
@@ -58,6 +58,15 @@ def test_nothing_to_spend_means_no_bound_and_everything_means_all() -> None:
     step = Step(variance_ratio=0.0)
     assert value_exceeded_with(START, step, 0.0) == math.inf
     assert value_exceeded_with(START, step, 1.0) == -math.inf
+
+
+def test_a_look_that_must_stop_leaves_nothing_behind() -> None:
+    gone = advance(START, Step(variance_ratio=0.0), going_on=((math.inf, -math.inf),))
+    assert gone.left == 0.0
+    step = Step(variance_ratio=0.5)
+    assert advance(gone, step, going_on=((-1.0, 1.0),)).left == 0.0
+    assert probability_above(gone, step, 0.0) == 0.0
+    assert value_exceeded_with(gone, step, 0.01) == -math.inf
 
 
 def test_steps_check_their_range() -> None:
