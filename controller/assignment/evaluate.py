@@ -80,7 +80,7 @@ class Evaluator:
     fixed : Choice or None
         The answer for every unit: killed, or rules that cannot be evaluated.
     invalid, not_enrolled, not_eligible : Choice
-        The answers that need no arm.
+        The answers that need no arm. A kill reaches what is no unit, too.
     gates : tuple of callable
         Override, holdouts, layer: each gives an answer or passes the unit on.
     prefix : bytes
@@ -126,12 +126,12 @@ class Evaluator:
         self.allocation: Final = rules.rollout.allocation if rules.rollout else None
         kept = rules.rollout.keeps if rules.rollout else ()
         self.pinned_in: Final[tuple[int | None, ...]] = (self.allocation, *kept)
-        self.invalid = self._champion(Reason.INVALID_UNIT)
         self._rest = self._champion(Reason.NO_ROLLOUT)
         self._observed = self._champion(Reason.NO_ROLLOUT, exposed=True)
         self.not_enrolled = self._champion(Reason.NOT_ENROLLED)
         self.not_eligible = self._champion(Reason.NOT_ELIGIBLE)
         self.fixed = self._fixed_answer()
+        self.invalid = self.fixed or self._champion(Reason.INVALID_UNIT)
         self.gates: tuple[Gate, ...] = ()
         self.eligible: Condition | None = None
         self.split_hash: Callable[[bytes], bytes] | None = None

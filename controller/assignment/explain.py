@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controller.assignment.choice import Pin
+from controller.assignment.choice import Choice, Pin
 from controller.assignment.conditions import compile_condition, unreadable_part
 from controller.assignment.evaluate import evaluate
 from controller.assignment.hashing import BUCKETS, PPM, bucket, hash_unit, keyed_hash, valid_unit
@@ -21,18 +21,30 @@ def explain(
     unit: str,
     attributes: Mapping[str, Any] | None = None,
     pin: Pin | None = None,
+    *,
+    given: Choice | None = None,
 ) -> list[Step]:
     """Each rule in the order of evaluation with what it saw; the last step is the answer.
 
     All steps are shown, also those that an earlier one made idle, so that a person sees what would
     happen otherwise. The answer itself comes from `evaluate`.
+
+    Parameters
+    ----------
+    given : Choice, optional
+        The answer that was given, where the machine that gave it had a reason of its own: its
+        override file, rules too old, a pin not yet known. A first step names that reason.
     """
-    choice = evaluate(ruleset, slot, unit, attributes, pin)
+    ruled = evaluate(ruleset, slot, unit, attributes, pin)
+    choice = ruled if given is None else given
     answer = {"step": "answer", "arm": choice.arm, "reason": choice.reason.value}
     rules = ruleset.slots.get(slot)
+    steps: list[Step] = []
+    if choice.reason is not ruled.reason:
+        steps.append({"step": "machine", "reason": choice.reason.value})
     if rules is None or not valid_unit(unit):
-        return [answer]
-    steps: list[Step] = [{"step": "kill", "to": rules.kill.to if rules.kill else None}]
+        return [*steps, answer]
+    steps.append({"step": "kill", "to": rules.kill.to if rules.kill else None})
     if rules.unreadable is not None:
         steps.append({"step": "rules", "unreadable": rules.unreadable})
     if rules.rollout is None:
@@ -69,7 +81,7 @@ def _split(
     hi, lo = hash_unit(rollout.salt, rules.unit_type, unit, algo=rollout.algo)
     steps: list[Step] = []
     if pin is not None:
-        counts = pin.allocation == rollout.allocation
+        counts = pin.allocation in (rollout.allocation, *rollout.keeps)
         steps.append({"step": "pin", "arm": pin.arm, "bucket": pin.bucket, "counts": counts})
     steps.append(
         {

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from controller.assignment.choice import Choice, Model, Reason
 from controller.assignment.hashing import valid_unit
 from controller.assignment.ruleset import Ruleset
+from controller.sdk.delivery import ALIAS
 from controller.sdk.engine import Engine, Row, champion
 from controller.sdk.exposures import Seen
 from controller.sdk.loading import ensure_loaded
@@ -240,6 +241,19 @@ class Core:
             attributes=attributes,
         )
 
+    def alias(self, unit_type: str, unit: str, alias: str) -> None:
+        """Say that two ids are one unit: `alias`, say an anonymous id, and `unit`, an account.
+
+        It travels as events do, and makes the service count and answer both as one. Saying it
+        again is harmless. What contradicts an earlier statement is refused there and counted here
+        as `events_rejected`.
+        """
+        try:
+            said = {"type": ALIAS, "unit_type": unit_type, "unit": unit, "alias": alias}
+            self._engine.put(said)
+        except Exception as error:  # noqa: BLE001 - the door
+            self._note(error)
+
     # ------------------------------------------------------------ looking in
 
     def explain(
@@ -253,7 +267,8 @@ class Core:
             from controller.assignment.explain import explain
 
             if self._engine.ruleset is not None:
-                steps = explain(self._engine.ruleset, slot, unit, attributes)
+                pin = self._engine.pin(slot, unit)
+                steps = explain(self._engine.ruleset, slot, unit, attributes, pin, given=choice)
         except Exception as error:  # noqa: BLE001 - the door
             self._note(error)
         return {

@@ -2,8 +2,10 @@
 
 Application threads only append to a bounded queue. One background thread makes batches of at most
 500 events whose bytes never change again: a repeat carries the same batch id and the same bytes, so
-the service counts it once. What cannot be delivered goes to the spool on disk, or, where there is
-no disk, to bounded memory; what must be given up is counted and reported with the next batch.
+the service counts it once. Statements that two ids are one unit go in batches of their own, to
+their own address; they may be repeated without an id. What cannot be delivered goes to the spool on
+disk, or, where there is no disk, to bounded memory; what must be given up is counted and reported
+with the next batch.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ BATCH_EVENTS: Final = 500
 BATCH_BYTES: Final = 256 * 1024
 QUEUE_EVENTS: Final = 20_000
 GRACE_SECONDS: Final = 0.5
+ALIAS: Final = "alias"
+EVENTS_PATH: Final = "/v1/events"
+ALIASES_PATH: Final = "/v1/aliases/batch"
+_ALIASES: Final = b'{"aliases":['
 _REFUSED_FOR_GOOD: Final = frozenset({400, 409, 413, 415, 422})
 
 Post = Callable[[bytes, Mapping[str, str]], "Answer"]
@@ -171,25 +177,31 @@ class Delivery:
     def _work(self, *, send: bool = True) -> None:
         """Send or store everything queued, then send what waits in the store."""
         while self._queue:
-            frame = self._next_batch()
-            if not (send and self._may_send() and self._send(frame)):
-                self._keep(frame)
+            for frame in self._next_batches():
+                if not (send and self._may_send() and self._send(frame)):
+                    self._keep(frame)
         while send and self._may_send() and self._send_oldest():
             continue
 
-    def _next_batch(self) -> Frame:
-        """Freeze the next at most 500 events or 256 KiB into a batch's bytes."""
-        parts: list[bytes] = []
+    def _next_batches(self) -> list[Frame]:
+        """Freeze the next at most 500 events or 256 KiB into bytes: one batch of each kind."""
+        events: list[bytes] = []
+        aliases: list[bytes] = []
         size = 0
-        while self._queue and len(parts) < BATCH_EVENTS and size < BATCH_BYTES:
-            part = self._encode(self._queue.popleft())
+        while self._queue and len(events) + len(aliases) < BATCH_EVENTS and size < BATCH_BYTES:
+            event = self._queue.popleft()
+            part = self._encode(event)
             if part is not None:
-                parts.append(part)
+                (aliases if event["type"] == ALIAS else events).append(part)
                 size += len(part)
         from controller.sdk.spool import Frame
 
         head = f'{{"schema":{SCHEMA},"batch_id":"{self._ids()}","events":['.encode()
-        return Frame(body=head + b",".join(parts) + b"]}", events=len(parts))
+        return [
+            Frame(body=begin + b",".join(parts) + b"]}", events=len(parts))
+            for begin, parts in ((_ALIASES, aliases), (head, events))
+            if parts
+        ]
 
     def _encode(self, event: dict[str, Any]) -> bytes | None:
         """One event's JSON; None, counted and said, for one that could never be accepted."""
@@ -211,7 +223,8 @@ class Delivery:
         """Whether the batch is settled: accepted, or refused in a way no repeat can mend."""
         if not frame.events:
             return True
-        lost = self._journal.take("lost_unreported")
+        # Only the address of events takes in what was lost.
+        lost = 0 if frame.body.startswith(_ALIASES) else self._journal.take("lost_unreported")
         try:
             answer = self._post(frame.body, {"Controller-Events-Lost": str(lost)} if lost else {})
         except Unavailable as error:
@@ -302,6 +315,11 @@ class Delivery:
         self._journal.count(f"events_{reason}", events)
         self._journal.count("lost_unreported", events)
         self._journal.state("loss", reason, f"{events} events")
+
+
+def path_of(body: bytes) -> str:
+    """The address for a batch of these bytes, also one that an earlier process left on disk."""
+    return ALIASES_PATH if body.startswith(_ALIASES) else EVENTS_PATH
 
 
 def _receipt(answer: Answer) -> Mapping[str, Any] | None:

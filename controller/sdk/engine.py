@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from controller.assignment.choice import CHAMPION, Choice, Model, Reason
+from controller.assignment.choice import CHAMPION, Choice, Model, Pin, Reason
 from controller.assignment.evaluate import Evaluator
 from controller.assignment.hashing import XXH3
 from controller.assignment.ruleset import Ruleset
 from controller.errors import ControllerError
-from controller.sdk.delivery import Delivery
+from controller.sdk.delivery import Delivery, path_of
 from controller.sdk.exposures import Seen
 from controller.sdk.journal import Journal
 from controller.sdk.loading import NETWORK, ensure_loaded
@@ -239,10 +239,13 @@ class Engine:
                 self._fetcher.want(book, None)
 
     def _evaluation(self, slot: str, evaluator: Evaluator) -> Evaluate:
-        """How a slot answers now: by its rules, unless this machine or their age says champion."""
+        """How a slot answers now: by its rules, unless this machine or their age says champion.
+
+        A kill does not age: the last that was heard of it stands.
+        """
         if EVERY_SLOT in self._forced or slot in self._forced:
             reason = Reason.KILLED
-        elif self._stale:
+        elif self._stale and evaluator.fixed is None:
             reason = Reason.STALE
         else:
             return self._by_rules(evaluator)
@@ -264,6 +267,10 @@ class Engine:
         book = PinBook(evaluator, self._fetcher.want, self.journal, before)
         self._books.append(book)
         return book.evaluate
+
+    def pin(self, slot: str, unit: str) -> Pin | None:
+        """The pin that counts for this unit, as far as this machine knows it."""
+        return next((book.pin(unit) for book in self._books if book.slot == slot), None)
 
     def prefetch(self, units: Iterable[str]) -> None:
         """Learn in the background whether these units have pins."""
@@ -334,7 +341,7 @@ class Engine:
         if self._transport is None:
             self._transport = self._connect()
         sent = {"Content-Type": "application/json", **headers}
-        return self._transport.request("POST", "/v1/events", body=body, headers=sent)
+        return self._transport.request("POST", path_of(body), body=body, headers=sent)
 
     def _abort_post(self) -> None:
         if self._transport is not None:

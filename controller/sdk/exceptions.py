@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from controller.assignment.choice import CHAMPION, Choice, Pin, Reason
 from controller.assignment.digest import sha256
 from controller.assignment.evaluate import Evaluator
-from controller.assignment.hashing import PPM, keyed_hash
+from controller.assignment.hashing import PPM
 from controller.assignment.ruleset import RolloutRules
 from controller.errors import Unavailable
 from controller.sdk.chance import ceiling, chance
 from controller.sdk.journal import Journal
+from controller.sdk.side_document import SideDocument, read_side_document
 
 if TYPE_CHECKING:
     from controller.sdk.transport import Transport
@@ -37,14 +38,6 @@ ASK_AGAIN_SECONDS: Final = 60.0
 _BELOW_PIN: Final = frozenset(
     {Reason.SPLIT, Reason.NOT_ENROLLED, Reason.NOT_ELIGIBLE, Reason.RETIRED}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideDocument:
-    """The hashes, under `key`, of the units that have an exception in one rollout."""
-
-    key: str
-    hashes: frozenset[str]
 
 
 class _Learned(NamedTuple):
@@ -122,8 +115,12 @@ class PinBook:
         document = self._known_document
         if document is None:
             return True
-        name = keyed_hash(document.key, self._evaluator.rules.unit_type, unit)
-        return name in document.hashes
+        return document.holds(self._evaluator.rules.unit_type, unit)
+
+    def pin(self, unit: str) -> Pin | None:
+        """The unit's pin, where it was learned and still counts."""
+        learned = self._learned.get(unit) if self.excepted(unit) else None
+        return None if learned is None else learned.pin
 
     def learn(self, unit: str, answer: Mapping[str, Any]) -> None:
         """Take in the service's own answer about one unit."""
@@ -264,8 +261,7 @@ def _side_document(transport: Transport, rollout: RolloutRules) -> SideDocument:
         raise Unavailable(f"side document: status {answer.status}")
     if sha256(answer.body).hexdigest() != rollout.exceptions:
         raise Unavailable("side document: its bytes are not those the ruleset names")
-    document = json.loads(answer.body)
-    return SideDocument(key=document["key"], hashes=frozenset(document["units"]))
+    return read_side_document(answer.body)
 
 
 def _learn(transport: Transport, units: list[tuple[PinBook, str]]) -> None:

@@ -14,15 +14,14 @@ from typing import Final
 
 NETWORK: Final = (
     "encodings.idna",  # what resolving a host name loads
-    "http.client",
     "json",
-    "logging",
     "controller.assignment.document",
     "controller.sdk.refresh",
     "controller.sdk.reports",
     "controller.sdk.spool",
     "controller.sdk.store",
     "controller.sdk.transport",
+    "controller.sdk.wire",
 )
 
 _state = {"lock": RLock()}

@@ -9,7 +9,9 @@
     api.set_provider(ControllerProvider(Client.from_env()))
 
 The flag key is the slot, the targeting key the unit, the variant the arm and the value the model's
-payload. An evaluation exposes the unit unless the context says ``expose: False``.
+payload. An evaluation exposes the unit unless the context says ``expose: False``. Without a
+targeting key a slot answers where all units have one answer (killed, or at rest), exposing nobody;
+a slot that splits its units refuses.
 """
 
 from __future__ import annotations
@@ -31,6 +33,18 @@ T = TypeVar("T")
 
 READY_SECONDS: Final = 2.0
 EXPOSE: Final = "expose"
+NOBODY: Final = "-"  # asks where every unit has the same answer
+FOR_ALL: Final = frozenset(
+    {
+        Reason.KILLED,
+        Reason.NO_ROLLOUT,
+        Reason.STALE,
+        Reason.NO_RULESET,
+        Reason.UNKNOWN_SLOT,
+        Reason.ERROR,
+    }
+)
+"""Reasons of answers that no unit is needed for, as OFREP here gives them."""
 REASONS: Final[Mapping[Reason, FlagReason]] = {
     Reason.SPLIT: FlagReason.SPLIT,
     Reason.PINNED: FlagReason.SPLIT,
@@ -76,15 +90,20 @@ class ControllerProvider(AbstractProvider):
         evaluation_context: EvaluationContext | None = None,
         tracking_event_details: TrackingEventDetails | None = None,
     ) -> None:
-        """Report an outcome of the targeting key; the attribute `slot` names its slot."""
+        """Report an outcome of the targeting key.
+
+        Two attributes of the details are no attributes of the event: `slot` names its slot, and
+        `event_id` is your idempotency key, under which it is counted once.
+        """
         details = tracking_event_details or TrackingEventDetails()
         attributes: dict[str, Any] = dict(details.attributes)
-        slot = attributes.pop("slot", None)
+        slot, event_id = attributes.pop("slot", None), attributes.pop("event_id", None)
         self._client.track(
             tracking_event_name,
             unit=evaluation_context.targeting_key if evaluation_context is not None else None,
             value=details.value,
             slot=slot,
+            event_id=event_id,
             attributes=attributes,
         )
 
@@ -146,17 +165,18 @@ class ControllerProvider(AbstractProvider):
         convert: Callable[[Any], T] = lambda value: value,
     ) -> FlagResolutionDetails[T]:
         """Look first, and expose only what the application really gets."""
-        unit = context.targeting_key if context is not None else None
-        if context is None or not unit:
+        given = {} if context is None else context.attributes
+        unit = None if context is None else context.targeting_key
+        attributes = {name: value for name, value in given.items() if name != EXPOSE}
+        choice = self._client.peek(slot, unit or NOBODY, attributes)
+        if not unit and choice.reason not in FOR_ALL:
             return _refused(default, ErrorCode.TARGETING_KEY_MISSING, "the unit is missing")
-        attributes = {name: value for name, value in context.attributes.items() if name != EXPOSE}
-        choice = self._client.peek(slot, unit, attributes)
         if choice.reason in _ERRORS:
             return _refused(default, *_ERRORS[choice.reason])
         if choice.payload is not None and not fits(choice.payload):
             kind = type(choice.payload).__name__
             return _refused(default, ErrorCode.TYPE_MISMATCH, f"the payload is of type {kind}")
-        if context.attributes.get(EXPOSE) is not False:
+        if unit and given.get(EXPOSE) is not False:
             self._client.expose(choice, attributes)
         return FlagResolutionDetails(
             value=default if choice.payload is None else convert(choice.payload),

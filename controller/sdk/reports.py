@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from controller.assignment.hashing import valid_unit
 from controller.events.contracts import (
     MAX_ATTRIBUTES,
     MAX_ATTRIBUTES_BYTES,
@@ -18,6 +19,7 @@ from controller.events.contracts import (
     validate,
 )
 from controller.events.times import format_unix
+from controller.sdk.delivery import ALIAS
 
 # Whether a time is too old or from the future is the service's to say.
 _ANY_TIME: Final = TimeRules(
@@ -25,6 +27,7 @@ _ANY_TIME: Final = TimeRules(
     max_age=timedelta(days=200 * 365),
     max_skew=timedelta(days=200 * 365),
 )
+MAX_TYPE_LENGTH: Final = 64
 _NUMBERS: Final = ("value", "score")
 
 
@@ -35,6 +38,8 @@ def complete(event: dict[str, Any]) -> dict[str, Any] | str:
     attributes that an event cannot carry are left out: they never cost the event itself.
     """
     wire = dict(event)
+    if wire["type"] == ALIAS:
+        return _alias(wire)
     try:
         if not isinstance(wire["occurred_at"], str):
             wire["occurred_at"] = format_unix(float(wire["occurred_at"]))
@@ -47,6 +52,17 @@ def complete(event: dict[str, Any]) -> dict[str, Any] | str:
         wire["attributes"] = fitting(wire["attributes"])
     checked = validate(wire, 0, _ANY_TIME)
     return f"{wire['type']}: {checked.detail}" if isinstance(checked, Rejection) else wire
+
+
+def _alias(said: Mapping[str, Any]) -> dict[str, Any] | str:
+    """The statement without its type, or why the service would refuse the batch it is in."""
+    unit_type, unit, alias = said["unit_type"], said["unit"], said["alias"]
+    for name, value in (("unit_type", unit_type), ("unit", unit), ("alias", alias)):
+        if not valid_unit(value) or (name == "unit_type" and len(value) > MAX_TYPE_LENGTH):
+            return f"alias: {name} is not a name that the service takes."
+    if unit == alias:
+        return "alias: a unit is not its own alias."
+    return {"unit_type": unit_type, "unit": unit, "alias": alias}
 
 
 def fitting(attributes: Mapping[Any, Any]) -> dict[str, Any]:

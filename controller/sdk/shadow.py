@@ -11,13 +11,16 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Generic, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import Final, Generic, ParamSpec, TypeVar
 
 from controller.assignment.choice import CHAMPION, Model, Reason
 from controller.sdk.core import Core
 from controller.sdk.engine import champion
 from controller.sdk.journal import Journal
+
+MOST_LATE: Final = 32
+_THREAD: Final = "controller-shadow"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,13 +65,24 @@ class _Reports(Generic[R]):
         client.record(replace(choice, arm=arm), unit=unit, ref=ref, score=score)
 
 
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """One challenger at work; no longer waited for once it is late."""
+
+    deadline: float
+    late: bool = False
+
+
 class Shadow(_Reports[R], Generic[P, R]):
     """Calls `champion` now and `challenger` in the background.
 
     The caller gets the champion's result (or its error) as if it had called the champion itself:
-    the challenger never delays it, never fails it and never sees a changed argument later than the
-    call, so pass arguments that nobody changes. When `most` challengers are still at work, or one
-    takes longer than `timeout_seconds`, that prediction is skipped and counted.
+    the challenger starts when the champion has answered and never fails it. It may read its
+    arguments later than the call returns, so pass arguments that nobody changes. While `most`
+    challengers are at work, further ones are skipped and counted. One that takes longer than
+    `timeout_seconds` counts as late and makes room; its thread cannot be stopped, so while
+    `MOST_LATE` of those still run, further ones are skipped too. Challengers that compute share
+    the interpreter with the application, as its other threads do: lower `most` where that matters.
 
     Parameters
     ----------
@@ -101,50 +115,86 @@ class Shadow(_Reports[R], Generic[P, R]):
 
     def _begin(self) -> None:
         super()._begin()
-        self._room = threading.BoundedSemaphore(self._most)
+        self._lock = threading.Lock()
+        self._at_work: set[_Asked] = set()
 
     def __call__(self, unit: str, ref: str, /, *arguments: P.args, **named: P.kwargs) -> R:
         """The champion's result for this unit; the challenger is asked on the side."""
         self._here()
-        work: Callable[[], R] = lambda: self._challenger(*arguments, **named)  # noqa: E731
-        self._ask(unit, ref, work)
         result = self._champion(*arguments, **named)
         self._report(unit, ref, result, arm=CHAMPION)
+        self._ask(unit, ref, lambda: self._challenger(*arguments, **named))
         return result
+
+    def counts(self) -> dict[str, int]:
+        """How many challengers were `done`, `late`, `failed` or `skipped`."""
+        with self._lock:
+            self._give_up_late()
+        return super().counts()
+
+    @property
+    def at_work(self) -> int:
+        """How many challengers have not ended, the late ones among them."""
+        with self._lock:
+            return len(self._at_work)
 
     def _ask(self, unit: str, ref: str, work: Callable[[], R]) -> None:
         """Start the challenger unless enough of them are at work."""
-        if not self._room.acquire(blocking=False):
+        asked = self._room()
+        if asked is None:
             self._journal.count("skipped")
             return
         try:
             threading.Thread(
-                target=self._run, args=(unit, ref, work), name="controller-shadow", daemon=True
+                target=self._run, args=(asked, unit, ref, work), name=_THREAD, daemon=True
             ).start()
         except RuntimeError:  # no more threads, or the interpreter is ending
-            self._room.release()
+            with self._lock:
+                self._at_work.discard(asked)
             self._journal.count("skipped")
 
-    def _run(self, unit: str, ref: str, work: Callable[[], R]) -> None:
-        started = time.monotonic()
+    def _room(self) -> _Asked | None:
+        with self._lock:
+            self._give_up_late()
+            late = sum(asked.late for asked in self._at_work)
+            if late >= MOST_LATE or len(self._at_work) - late >= self._most:
+                return None
+            asked = _Asked(deadline=time.monotonic() + self._timeout)
+            self._at_work.add(asked)
+            return asked
+
+    def _give_up_late(self) -> None:
+        """Count who is past its deadline, once. Hold the lock."""
+        now = time.monotonic()
+        for asked in self._at_work:
+            if not asked.late and now >= asked.deadline:
+                asked.late = True
+                self._journal.count("late")
+
+    def _run(self, asked: _Asked, unit: str, ref: str, work: Callable[[], R]) -> None:
         try:
             result = work()
-            if time.monotonic() - started > self._timeout:
-                self._journal.count("late")
-            else:
-                self._report(unit, f"{ref}/challenger", result, arm="challenger")
-                self._journal.count("done")
         except Exception:  # noqa: BLE001 - the challenger's errors are its own: counted, not raised
-            self._journal.count("failed")
-        finally:
-            self._room.release()
+            if self._in_time(asked):
+                self._journal.count("failed")
+            return
+        if self._in_time(asked):
+            self._report(unit, f"{ref}/challenger", result, arm="challenger")
+            self._journal.count("done")
+
+    def _in_time(self, asked: _Asked) -> bool:
+        """Take it off the list; whether it was still waited for."""
+        with self._lock:
+            self._give_up_late()
+            self._at_work.discard(asked)
+        return not asked.late
 
 
 class AsyncShadow(_Reports[R], Generic[P, R]):
     """`Shadow` for coroutine functions; a challenger that takes too long is cancelled.
 
-    Both are awaited in the loop of the caller, so a challenger that computes without awaiting
-    holds the champion up as any coroutine would: give such a one to `Shadow`.
+    Both are awaited in the loop of the caller, the challenger after the champion has answered. One
+    that computes without awaiting holds up the loop as any coroutine would: give it to `Shadow`.
 
     Parameters
     ----------
@@ -177,14 +227,14 @@ class AsyncShadow(_Reports[R], Generic[P, R]):
     async def __call__(self, unit: str, ref: str, /, *arguments: P.args, **named: P.kwargs) -> R:
         """The champion's result for this unit; the challenger is asked on the side."""
         self._here()
+        result = await self._champion(*arguments, **named)
+        self._report(unit, ref, result, arm=CHAMPION)
         if len(self._running) < self._most:
             task = asyncio.create_task(self._run(unit, ref, *arguments, **named))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         else:
             self._journal.count("skipped")
-        result = await self._champion(*arguments, **named)
-        self._report(unit, ref, result, arm=CHAMPION)
         return result
 
     async def _run(self, unit: str, ref: str, /, *arguments: P.args, **named: P.kwargs) -> None:

@@ -76,8 +76,14 @@ class _Recording(Core):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Every accepted event so far, as it would travel."""
-        return [event for event in self._completed() if isinstance(event, dict)]
+        """Every accepted event so far, as it would travel; not `aliases`, which go elsewhere."""
+        return [event for event in self._completed() if isinstance(event, dict) and "type" in event]
+
+    @property
+    def aliases(self) -> list[dict[str, Any]]:
+        """Every accepted statement that two ids are one, as it would travel."""
+        said = (event for event in self._completed() if isinstance(event, dict))
+        return [alias for alias in said if "type" not in alias]
 
     @property
     def complaints(self) -> list[str]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from controller.errors import InvalidInput, Unavailable
+from controller.sdk.wire import Connection, Response, usual_context
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection, HTTPResponse
     from ssl import SSLContext
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -41,8 +41,8 @@ class Answer:
 class Stream:
     """An open answer that keeps coming, line by line."""
 
-    response: HTTPResponse
-    connection: HTTPConnection
+    response: Response
+    connection: Connection
 
     def close(self) -> None:
         """Let go of it, in the thread that reads."""
@@ -72,7 +72,7 @@ class Transport:
         self._timeout = timeout_seconds
         self._ssl = ssl_context
         self._lock = threading.Lock()
-        self._connection: HTTPConnection | None = None
+        self._connection: Connection | None = None
         self._wire: socket.socket | None = None
         self._aborted = False
 
@@ -91,14 +91,12 @@ class Transport:
         Unavailable
             If there is no answer in time, or it is too large or not HTTP.
         """
-        from http.client import HTTPException
-
         with self._lock:
             for attempt in (1, 2):
                 reused = self._connection is not None
                 try:
                     return self._once(method, path, body, headers or {})
-                except (OSError, HTTPException, ValueError) as error:
+                except (OSError, ValueError) as error:
                     self._drop()
                     # A kept connection may have been closed by the other side meanwhile.
                     again = reused and attempt == 1 and not self._aborted
@@ -114,20 +112,18 @@ class Transport:
         Unavailable
             If there is no answer in time.
         """
-        from http.client import HTTPException
-
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         try:
             stream = self._get(
                 urlsplit(self._join(path)), {**headers, **self._authorization()}, timeout_seconds
             )
-            location = stream.response.getheader("Location")
+            location = stream.response.headers.get("location")
             if stream.response.status in {302, 303, 307, 308} and location:
                 stream.close()
                 target = urlsplit(urljoin(self._join(path), location))
                 # The ticket in the location is what opens the stream: the key stays here.
                 stream = self._get(target, headers, timeout_seconds)
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise Unavailable(f"{type(error).__name__}: {error}") from error
         return stream
 
@@ -154,7 +150,7 @@ class Transport:
             self._connection = self._open(self._base)
         base_path = self._base.path.rstrip("/")
         self._wire = self._connection.sock
-        self._connection.request(
+        response = self._connection.request(
             method,
             base_path + path,
             body=body,
@@ -165,11 +161,10 @@ class Transport:
                 **headers,
             },
         )
-        response = self._connection.getresponse()
         content = _read(response, deadline)
         if response.will_close:
             self._drop()
-        received = {name.lower(): value for name, value in response.getheaders()}
+        received = response.headers
         if received.get("content-encoding") == "gzip":
             content = _unpack(content)
         return Answer(status=response.status, headers=received, body=content)
@@ -182,32 +177,26 @@ class Transport:
         connection = self._open(target)
         query = f"?{target.query}" if target.query else ""
         try:
-            assert connection.sock is not None
             connection.sock.settimeout(timeout_seconds)
             self._wire = connection.sock
-            connection.request(
+            response = connection.request(
                 "GET", (target.path or "/") + query, headers={"User-Agent": USER_AGENT, **headers}
             )
-            return Stream(response=connection.getresponse(), connection=connection)
+            return Stream(response=response, connection=connection)
         except BaseException:
             connection.close()
             raise
 
-    def _open(self, target: SplitResult) -> HTTPConnection:
-        from http.client import HTTPConnection, HTTPSConnection
-
-        host, port = target.hostname or "", target.port
-        connection = (
-            HTTPSConnection(host, port, timeout=self._timeout, context=self._ssl)
-            if target.scheme == "https"
-            else HTTPConnection(host, port, timeout=self._timeout)
+    def _open(self, target: SplitResult) -> Connection:
+        if target.scheme == "https" and self._ssl is None:
+            self._ssl = usual_context()
+        return Connection(
+            target.scheme,
+            target.hostname or "",
+            target.port,
+            timeout_seconds=self._timeout,
+            context=self._ssl,
         )
-        try:
-            connection.connect()
-        except OSError:
-            connection.close()
-            raise
-        return connection
 
     def _join(self, path: str) -> str:
         return self._base.geturl().rstrip("/") + path
@@ -240,7 +229,7 @@ def check_url(url: str) -> SplitResult:
     return urlsplit(url)
 
 
-def _read(response: HTTPResponse, deadline: float) -> bytes:
+def _read(response: Response, deadline: float) -> bytes:
     """The whole body, in time and within the size limit; a trickling answer is given up."""
     parts: list[bytes] = []
     size = 0
@@ -252,8 +241,6 @@ def _read(response: HTTPResponse, deadline: float) -> bytes:
                 raise ValueError("the answer is too large")
             if time.monotonic() > deadline:
                 raise TimeoutError("the answer did not end in time")
-        if response.length:
-            raise ConnectionError("the answer was cut short")
     return b"".join(parts)
 
 

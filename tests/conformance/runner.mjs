@@ -84,15 +84,16 @@ function evaluate(ruleset, name, unit, attributes, pin) {
   const champion = (reason, model = slot.champion, exposed = false) =>
     ({ arm: "champion", reason, model: model && `${model.name} ${model.version}`, rollout: null, allocation: null, exposed });
   if (slot === undefined) return champion("UNKNOWN_SLOT", null);
-  if (!validUnit(unit)) return champion("INVALID_UNIT");
   if (slot.kill) return champion("KILLED", slot.kill.model);
   const { rollout, unit: type } = slot;
+  const known = !rollout || (rollout.algo in DIGESTS && rollout.runs.at(-1)[0] === 10_000);
+  if (!known) return champion("ERROR");
+  if (!validUnit(unit)) return champion("INVALID_UNIT");
   if (!rollout) {
     const observed = slot.observe && enrolment(slot.observe.salt, type, unit) < slot.observe.ppm;
     return champion("NO_ROLLOUT", slot.champion, Boolean(observed));
   }
   const { algo } = rollout;
-  if (!(algo in DIGESTS) || rollout.runs.at(-1)[0] !== 10_000) return champion("ERROR");
   const answer = (arm, reason) => {
     const model = rollout.arms[rollout.aa ? "champion" : arm];
     if (!model) return champion("ERROR");

@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from controller.assignment.ruleset import Ruleset, digest
 from controller.assignment.signature import SIGNATURE_HEADER, sign_ruleset, split_key
+from tests.processes import PATIENCE_SECONDS
 
 KEY = "rc_test01_0123456789abcdefghijklmn"
 
@@ -59,9 +61,10 @@ class Service:
         if note:
             data = json.dumps({"version": ruleset.version}).encode()
             for handler in list(self.streams):
-                handler.send_note(data)
+                with suppress(OSError):  # a client that has just gone away
+                    handler.send_note(data)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
         return wait_for(condition, seconds)
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class Service:
         self.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -215,6 +218,13 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             self.service.streams.remove(self)
         self.close_connection = True
+
+
+def hang(handler: Handler) -> bool:
+    """A fault: say nothing and keep the connection."""
+    handler.service.stopping.wait(30)
+    handler.close_connection = True
+    return True
 
 
 def sign(ruleset: Ruleset, key: str = KEY) -> str:

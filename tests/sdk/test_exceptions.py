@@ -16,9 +16,11 @@ from controller.assignment.evaluate import Evaluator, evaluate
 from controller.assignment.hashing import PPM, keyed_hash
 from controller.assignment.ruleset import Ruleset
 from controller.sdk import Client
-from controller.sdk.exceptions import MOST_WANTED, PinBook, PinFetcher, SideDocument
+from controller.sdk.exceptions import MOST_WANTED, PinBook, PinFetcher
 from controller.sdk.journal import Journal
+from controller.sdk.side_document import read_side_document
 from controller.sdk.transport import Transport
+from tests.processes import PATIENCE_SECONDS
 from tests.sdk.conftest import MakeClient
 from tests.sdk.service import KEY, Handler, Service, wait_for
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
@@ -77,7 +79,7 @@ def pinned(service: Service) -> Pinned:
 @pytest.fixture
 def client(pinned: Pinned, make_client: MakeClient) -> Iterator[Client]:
     with closing(make_client(pinned.service)) as made:
-        assert made.wait_until_ready()
+        assert made.wait_until_ready(PATIENCE_SECONDS)
         yield made
 
 
@@ -119,7 +121,7 @@ def test_prefetch_learns_before_the_first_answer(client: Client, pinned: Pinned)
 def test_exposures_say_what_was_known(client: Client, pinned: Pinned) -> None:
     assert wait_for(lambda: settled(client))
     client.assign("alert", unit=MERGED)
-    assert client.flush()
+    assert client.flush(PATIENCE_SECONDS)
     (event,) = pinned.service.events
     assert (event["reason"], event["arm"]) == ("PIN_UNKNOWN", "champion")
 
@@ -173,7 +175,7 @@ def test_what_was_learned_is_asked_again_after_a_minute() -> None:
         )
 
     first = book(None)
-    first.document = SideDocument(key="k", hashes=frozenset(HASHES))
+    first.document = read_side_document(SIDE)
     live = {"rollout": "r-1", "allocation": 1}
     first.learn(MERGED, {"arm": "challenger", "reason": "PINNED", **live})
     first.learn(OTHER, {"arm": "challenger", "reason": "SPLIT", **live})
@@ -192,7 +194,7 @@ def test_without_its_document_every_split_is_uncertain_but_the_arm_stands(
 ) -> None:
     pinned.down = True
     client = make_client(pinned.service)
-    assert client.wait_until_ready()
+    assert client.wait_until_ready(PATIENCE_SECONDS)
     assert wait_for(lambda: client.states().get("pins") == "unavailable")
     for unit in UNITS[:20]:
         choice = client.peek("alert", unit=unit)
@@ -208,7 +210,7 @@ def test_a_document_the_ruleset_does_not_name_is_refused(
 ) -> None:
     pinned.side = side
     client = make_client(pinned.service)
-    assert client.wait_until_ready()
+    assert client.wait_until_ready(PATIENCE_SECONDS)
     assert wait_for(lambda: client.states().get("pins") == "unavailable")
     assert not settled(client)
 
@@ -217,7 +219,7 @@ def test_prefetch_without_exceptions_or_with_nonsense_does_nothing(
     service: Service, make_client: MakeClient
 ) -> None:
     client = make_client(service)
-    assert client.wait_until_ready()
+    assert client.wait_until_ready(PATIENCE_SECONDS)
     nonsense: Any = 5
     for units in (UNITS, [], nonsense):
         client.prefetch(units)
@@ -234,7 +236,7 @@ def fetching(pinned: Pinned, go: threading.Event) -> tuple[PinFetcher, PinBook, 
 
     fetcher = PinFetcher(connect, journal)
     book = PinBook(Evaluator(rules().slots["alert"], 7), fetcher.want, journal)
-    book.document = SideDocument(key="k", hashes=frozenset(HASHES))
+    book.document = read_side_document(SIDE)
     return fetcher, book, journal
 
 
@@ -249,7 +251,7 @@ def test_units_beyond_the_queue_are_not_held_and_asked_for_when_it_is_shorter(
     fetcher.want(book, None)
     assert len(fetcher._wanted) == len(fetcher._asked) == MOST_WANTED + 1
     go.set()
-    assert wait_for(lambda: len(pinned.asked) == MOST_WANTED, 20)
+    assert wait_for(lambda: len(pinned.asked) == MOST_WANTED)
     assert wait_for(lambda: book.document is not None)
     assert not fetcher._asked
     late = f"u-{MOST_WANTED}"

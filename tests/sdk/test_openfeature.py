@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from openfeature.hook import Hook, HookContext, HookHints
 from openfeature.track import TrackingEventDetails
 
 from controller.assignment.choice import Model
+from controller.assignment.hashing import PPM
+from controller.assignment.ruleset import Kill, RolloutRules, Ruleset, Share, SlotRules
+from controller.assignment.runs import build_runs
 from controller.sdk.openfeature import ControllerProvider
 from controller.sdk.testing import RecordingClient
 from tests.loops import run_apart
@@ -113,8 +117,9 @@ def test_looking_exposes_nobody(flags: OpenFeatureClient, client: RecordingClien
 
 def test_tracking_becomes_an_outcome(flags: OpenFeatureClient, client: RecordingClient) -> None:
     flags.track("cost", UNIT, TrackingEventDetails(2.5, {"slot": "text", "origin": "EWR"}))
-    flags.track("seen", UNIT)
+    flags.track("seen", UNIT, TrackingEventDetails(attributes={"event_id": "order-7"}))
     cost, seen = client.events
+    assert (seen["event_id"], "attributes" in seen) == ("order-7", False)
     assert (cost["name"], cost["unit"], cost["value"], cost["slot"], cost["attributes"]) == (
         "cost",
         "4711",
@@ -224,4 +229,37 @@ def test_tracking_without_a_unit_or_with_a_strange_value_is_refused_quietly(
     flags.track("cost")
     flags.track("cost", EvaluationContext("4711"), TrackingEventDetails(float("nan")))
     flags.track("cost", EvaluationContext("4711"), TrackingEventDetails(1.0, {"slot": ["no"]}))
+    flags.track("cost", EvaluationContext("4711"), TrackingEventDetails(1.0, {"event_id": 7}))
     assert client.events == []
+
+
+@pytest.mark.parametrize("context", [None, EvaluationContext(), EvaluationContext("")])
+def test_a_unit_is_needed_only_where_units_are_split(context: EvaluationContext | None) -> None:
+    """As OFREP answers it: what holds for everybody is given to nobody in particular."""
+    from controller.sdk import Client
+
+    champion = Model(name="m", version="1", payload="v1")
+    resting = SlotRules(
+        slot="resting", unit_type="u", champion=champion, observe=Share(salt="s", ppm=PPM)
+    )
+    rollout = RolloutRules(
+        id="r", attempt=1, allocation=1, salt="0" * 16, enrolled_ppm=PPM,
+        runs=build_runs({"champion": 0.5, "challenger": 0.5}),
+        arms={"champion": champion, "challenger": Model(name="m", version="2", payload="v2")},
+    )  # fmt: skip
+    split = replace(resting, slot="split", rollout=rollout)
+    killed = replace(split, slot="killed", kill=Kill(to="champion", model=champion))
+    slots = {rules.slot: rules for rules in (resting, split, killed)}
+    rules = Ruleset(project="default", deployment="d", version=1, slots=slots)
+    client = Client(bootstrap=rules.document())
+    api.set_provider(ControllerProvider(client))
+    flags = api.get_client()
+    found = {slot: flags.get_string_details(slot, "mine", context) for slot in slots}
+    api.clear_providers()
+    assert {slot: (one.value, one.reason, one.error_code) for slot, one in found.items()} == {
+        "resting": ("v1", "STATIC", None),
+        "killed": ("v1", "DISABLED", None),
+        "split": ("mine", "ERROR", ErrorCode.TARGETING_KEY_MISSING),
+    }
+    assert "events_offline" not in client.counts()
+    assert flags.get_string_details("nowhere", "mine", context).value == "mine"

@@ -79,7 +79,7 @@ def test_a_forked_child_starts_afresh_and_the_parent_sends_its_own(
         import os
         from controller.sdk import Client
         client = Client.from_env(flush_seconds=0.2)
-        assert client.wait_until_ready()
+        assert client.wait_until_ready(60)
         for n in range(50): client.track("cost", unit=f"parent-{n}")
         for child in range(4):
             if os.fork() == 0:
@@ -102,7 +102,7 @@ def test_a_fork_while_every_thread_works_never_hangs(service: Service, tmp_path:
         import os, threading, time
         from controller.sdk import Client
         client = Client.from_env(flush_seconds=0.01)
-        assert client.wait_until_ready()
+        assert client.wait_until_ready(60)
         stop = threading.Event()
         def work(name):
             n = 0
@@ -116,7 +116,7 @@ def test_a_fork_while_every_thread_works_never_hangs(service: Service, tmp_path:
             if os.fork() == 0:
                 client.assign("alert", unit=f"only-{child}")
                 client.track("cost", unit=f"only-{child}")
-                assert client.flush(20)
+                assert client.flush(60)
                 os._exit(0)
             assert os.wait()[1] == 0
         stop.set()
@@ -186,7 +186,7 @@ def test_kill_9_loses_at_most_the_last_interval(service: Service, tmp_path: Path
         from controller.sdk import Client
         client = Client.from_env()
         client.track("cost", unit="next")
-        assert client.flush(20)
+        assert client.flush(60)
         """,
         service, tmp_path,
     )  # fmt: skip
@@ -201,9 +201,9 @@ def test_every_thread_is_a_daemon_with_a_name(service: Service, tmp_path: Path) 
         import threading
         from controller.sdk import Client
         client = Client.from_env(flush_seconds=0.05)
-        assert client.wait_until_ready()
+        assert client.wait_until_ready(60)
         client.assign("alert", unit="1")
-        assert client.flush()
+        assert client.flush(60)
         names = sorted(t.name for t in threading.enumerate() if t.name.startswith("controller"))
         assert all(t.daemon for t in threading.enumerate() if t.name.startswith("controller"))
         print(names)

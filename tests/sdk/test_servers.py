@@ -99,7 +99,7 @@ def test_under_gunicorn_every_worker_assigns_refreshes_and_delivers(
     units = [f"unit-{number}" for number in range(80)]
     with running(command, service, tmp_path), ThreadPoolExecutor(8) as pool:
         asked = Unix(tmp_path / "s")
-        assert wait_for((tmp_path / "s").exists, 30)
+        assert wait_for((tmp_path / "s").exists)
         # Many at once from the first moment on: the client starts while they wait for it.
         answers = [line.split() for line in pool.map(asked.get, units)]
         assert {reason for _, reason, _ in answers} == {"SPLIT"}
@@ -112,7 +112,7 @@ def test_under_gunicorn_every_worker_assigns_refreshes_and_delivers(
             newest.update([pid] if version == str(NEWER) else [])
             return workers <= newest
 
-        assert wait_for(every_worker_is_new, 20)
+        assert wait_for(every_worker_is_new)
         last = [f"last-{number}" for number in range(40)]
         list(pool.map(asked.get, last))
     exposed = Counter(e["unit"] for e in service.events if e["type"] == "exposure")

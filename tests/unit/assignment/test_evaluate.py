@@ -209,10 +209,14 @@ def test_a_slot_at_rest_observes_its_share() -> None:
 
 
 @pytest.mark.parametrize("unit", ["", "a\x1fb", "\ud800", "x" * 257, None, 7, 1.5, b"x", ["a"]])
-def test_an_invalid_unit_gets_the_champion(unit: Any) -> None:
-    for rules in (slot(rollout()), slot(), slot(kill=Kill(to="champion", model=CHAMPION))):
+def test_an_invalid_unit_gets_the_champion_and_of_a_killed_slot_what_everybody_gets(
+    unit: Any,
+) -> None:
+    for rules in (slot(rollout()), slot()):
         mine = answer(rules, unit)
         assert (mine.arm, mine.model, mine.reason) == ("champion", CHAMPION, Reason.INVALID_UNIT)
+    mine = answer(slot(rollout(), kill=Kill(to="previous", model=PREVIOUS)), unit)
+    assert (mine.arm, mine.model, mine.reason) == ("champion", PREVIOUS, Reason.KILLED)
 
 
 def test_an_unknown_slot_has_no_model() -> None:
@@ -273,6 +277,28 @@ def test_explain_shows_every_step_and_ends_with_the_answer() -> None:
         "answer",
     ]
     assert [step["step"] for step in explain(ruleset(slot()), "nowhere", "1")] == ["answer"]
+
+
+def test_explain_ends_with_the_answer_that_the_machine_gave_and_says_that_it_was_its_own() -> None:
+    rules = ruleset(slot(rollout()))
+    ruled = evaluate(rules, "alert", "1")
+    assert explain(rules, "alert", "1", given=ruled) == explain(rules, "alert", "1")
+    forced = replace(ruled, arm="champion", reason=Reason.KILLED)
+    steps = explain(rules, "alert", "1", given=forced)
+    assert steps[0] == {"step": "machine", "reason": "KILLED"}
+    assert steps[-1] == {"step": "answer", "arm": "champion", "reason": "KILLED"}
+    assert steps[1:-1] == explain(rules, "alert", "1")[:-1]
+
+
+def test_explain_says_that_a_pin_of_an_earlier_allocation_counts_where_it_does() -> None:
+    rules = ruleset(slot(rollout(allocation=3, keeps=(2,))))
+    for allocation, counts in ((3, True), (2, True), (1, False)):
+        pin = Pin(allocation=allocation, arm="champion", bucket=0)
+        steps = {
+            step["step"]: step for step in explain(rules, "alert", "1", pin=pin) if "step" in step
+        }
+        assert steps["pin"]["counts"] is counts
+        assert (steps["answer"]["reason"] == "PINNED") is counts
 
 
 def test_a_pin_from_before_another_condition_keeps_its_arm_unless_its_bucket_is_retired() -> None:
