@@ -1,4 +1,6 @@
-"""`make bench`: assignment, ingest, a look and distribution, one after the other on this machine.
+"""`make bench`: assignment, requests, ingest, a look and distribution, one after the other.
+
+Each runs on this machine, in a process of its own.
 
 `make bench ARGS=look` runs one of them. Each prints what it measured and a ratio taken in the same
 run; figures of different machines, or of different days, are not compared.
@@ -9,7 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("assignment", "ingest", "look", "distribution")
+BENCHMARKS = ("assignment", "requests", "ingest", "look", "distribution")
 
 
 def main() -> int:

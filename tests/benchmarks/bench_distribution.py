@@ -42,7 +42,7 @@ from tests.crowd import Crowd
 PARTS = ("kill", "poll", "storm")
 NOTE_BAR_MS, POLL_BAR_SECONDS, STORM_BAR_SECONDS = 250.0, 13.0, 30.0
 POLLING_CLIENTS = 20
-STORMS, CHURNS = 3, 10
+STORMS, CHURNS = 3, 20
 PROBE_SECONDS = 0.0005
 STEADY_SECONDS = 21.0  # after which the supervisor forgives an earlier death
 
@@ -285,7 +285,7 @@ async def storms(stage: Stage, folder: str, options: argparse.Namespace, report:
         asked = load.stop() if load is not None else None
     if asked is not None:
         report.say("requests meanwhile (storm)", asdict(asked))
-    for number in range(1, CHURNS + 1):
+    for number in range(1, options.churns + 1):
         again = Crowd(stage.up.url, stage.key, options.streams)
         async with again.gathered(spread_seconds=1):
             await again.all_open(60)
@@ -335,6 +335,7 @@ def main() -> int:
     parser.add_argument("--fetch", action="store_true", help="every stream fetches on every note")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--storms", type=int, default=STORMS)
+    parser.add_argument("--churns", type=int, default=CHURNS, help="times that all come and go")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from controller.cli.client import ProblemAnswer, ServiceClient
 from controller.flow.actors import MACHINE, Role
 from controller.flow.people import add_operator, make_token
 from controller.storage.sql.database import Database
 from controller.storage.sql.unit_of_work import SqlStore
-from tests.acceptance.service import Up, descendants, running, wait_until
+from tests.processes import descendants, wait_until
+from tests.running import Running, running
 
 BUSY = "busy"
 SWITCHED = "switched"
@@ -39,18 +39,18 @@ TICK = os.sysconf("SC_CLK_TCK")
 class Stage:
     """A running service and how to measure its processes."""
 
-    up: Up
+    up: Running
     rollout: str
 
     @property
     def port(self) -> int:
         """Of web."""
-        return int(urlsplit(self.up.url).port or 0)
+        return self.up.port
 
     @property
     def key(self) -> str:
         """What SDKs use."""
-        return str(self.up.credentials["keys"]["sdk"])
+        return self.up.sdk_key
 
     def pids(self, name: str) -> list[int]:
         """A part's process and those below it: of web, the master and its workers."""
@@ -73,7 +73,7 @@ def staged(folder: Path, **environment: str) -> Iterator[Stage]:
         yield Stage(up, _prepare(up))
 
 
-def _prepare(up: Up) -> str:
+def _prepare(up: Running) -> str:
     admin = up.as_operator()
     admin.call("PUT", "/v1/metrics/cost", body=COST)
     admin.call("PUT", "/v1/policies/long", body=POLICY)
@@ -110,7 +110,7 @@ def _acted(author: ServiceClient, rollout: str, verb: str) -> bool:
     return True
 
 
-def _author(up: Up) -> ServiceClient:
+def _author(up: Running) -> ServiceClient:
     """Somebody who may ask for a rollout, and somebody else who may approve it."""
     database = Database(f"sqlite:///{up.data_dir / 'main.db'}")
     try:

@@ -8,7 +8,7 @@ import pytest
 
 from controller.flow.actors import Role
 from controller.service.http.router import SAFE, Route
-from tests.security.test_every_route import address
+from tests.security.knocking import address
 from tests.web import Web
 
 

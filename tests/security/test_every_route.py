@@ -8,38 +8,11 @@ import flask
 import pytest
 
 from controller.flow.actors import Role, Scope
-from controller.service.http.router import Route
+from tests.security.knocking import EVENT, PASSED_ACCESS, address, each_route, knock, refusal
 from tests.web import PASSWORD, SECRET, Web, serving
 
 PUBLIC = {"/livez", "/readyz", "/metrics", "/openapi.json", "/problems/<code>", "/v1/tokens"}
 PUBLIC_PAGES = ("/login", "/link/", "/static/")
-PASSED_ACCESS = {200, 201, 202, 204, 304, 307, 400, 404, 409, 412, 413, 415, 422, 428}
-"""What a route answers to a nonsensical request once it has let the caller in."""
-
-
-def address(route: Route) -> str:
-    path = route.path
-    for part in route.parts:
-        for written in (f"<{part}>", f"<path:{part}>"):
-            path = path.replace(written, "nothing-here")
-    return path
-
-
-def knock(web: Web, route: Route, who: str | None = None, **options: Any) -> Any:
-    web.client.delete_cookie(web.runtime.sessions.cookie)
-    return web.call(route.method, address(route), who, buffered=True, **options)
-
-
-def refusal(answer: Any) -> str:
-    """The code of a refusal; a protocol's own form of it names only the status."""
-    by_status = {401: "unauthenticated", 403: "not_permitted"}
-    document = answer.json
-    return str(document["code"] if "code" in document else by_status[answer.status_code])
-
-
-def each_route(web: Web) -> list[Route]:
-    # A stream would hold the line open; it is knocked on with a rollout that does not exist.
-    return list(web.router.routes)
 
 
 def test_only_the_named_routes_are_open(web: Web) -> None:
@@ -94,6 +67,24 @@ def test_a_token_opens_exactly_the_routes_of_its_role(web: Web, role: Role) -> N
             assert answer.status_code in PASSED_ACCESS | {403}, where
         else:
             assert (answer.status_code, refusal(answer)) == (403, "not_permitted"), where
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.AUDITOR, Role.APPROVER])
+def test_who_only_looks_or_approves_writes_no_evidence(web: Web, role: Role) -> None:
+    told = {"events": [EVENT]}
+    asked = {"slot": "late", "unit": "u-1"}
+    context = {"context": {"targetingKey": "u-1"}}
+    for path, body in (
+        ("/v1/events", told),
+        ("/v1/assign", asked),
+        ("/v1/assign/batch", {"requests": [asked]}),
+        ("/v1/expose", {"tokens": ["t"]}),
+        ("/ofrep/v1/evaluate/flags/late", context),
+        ("/ofrep/v1/evaluate/flags", context),
+    ):
+        for who, refused in ((role, True), (Role.OPERATOR, False)):
+            answer = web.call("POST", path, web.tokens[who], json=body)
+            assert (answer.status_code == 403) is refused, f"{who} on {path}: {answer.status_code}"
 
 
 def test_votes_are_for_people(web: Web) -> None:

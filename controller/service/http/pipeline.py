@@ -135,7 +135,7 @@ class Pipeline:
                 self._buckets.take(f"refused:{request.remote_addr}", PUBLIC)
                 raise
         self._permit(route, request, caller)
-        limited = caller.key is not None and bool(caller.key.origins)
+        limited = caller.key is not None and caller.key.client
         self._buckets.take(caller.actor.name, CLIENT if limited else route.rate)
         return caller
 
@@ -200,7 +200,9 @@ class Pipeline:
             raise
         body = answered.body if isinstance(answered.body, bytes) else b""
         with self._store.writing() as work:
-            work.replays.finish(call.project, name, status=answered.status, body=body)
+            work.replays.finish(
+                call.project, name, status=answered.status, body=body, headers=answered.headers
+            )
         return answered
 
 
@@ -235,14 +237,16 @@ def _replayed(earlier: Replay, asked: str) -> Answer:
     if earlier.status == 0:
         raise InProgress
     return Answer(
-        status=earlier.status, body=earlier.body, headers={"Idempotency-Replayed": "true"}
+        status=earlier.status,
+        body=earlier.body,
+        headers={**earlier.headers, "Idempotency-Replayed": "true"},
     )
 
 
 def _check_origin(request: Request, caller: Caller) -> None:
     """A key for browsers works from its websites alone; any other key from none."""
     assert caller.key is not None
-    origin = request.headers.get("Origin")
+    origin = request.environ.get("HTTP_ORIGIN")
     if origin is not None and origin not in caller.key.origins:
         raise OriginRefused
 

@@ -49,6 +49,7 @@ STATUS: Final[dict[type[ControllerError], int]] = {
     refusals.RouteNotFound: 404,
     refusals.MethodNotAllowed: 405,
     refusals.CsrfRefused: 403,
+    refusals.NotConfirmed: 403,
     refusals.OriginRefused: 403,
     refusals.RateLimited: 429,
     refusals.Overloaded: 503,

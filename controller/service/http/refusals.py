@@ -155,6 +155,12 @@ class CsrfRefused(ControllerError):
     code = "csrf_refused"
 
 
+class NotConfirmed(ControllerError):
+    """You last gave your password some time ago: give it again to do this."""
+
+    code = "not_confirmed"
+
+
 class OriginRefused(ControllerError):
     """This key may not be used from this website."""
 

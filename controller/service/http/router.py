@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import flask
+from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Request
 
 from controller.errors import ControllerError
@@ -87,7 +88,7 @@ class Route:
     Attributes
     ----------
     path : str
-        As Flask writes it: `/v1/slots/<slot>`.
+        As Flask writes it: `/v1/slots/<slot>`. A part `<text:name>` at the end takes slashes too.
     reads : str
         What the body is: `json` becomes an instance of `body`; `definition` is JSON or YAML read as
         plain data; `form` is an urlencoded form of type `body`; `bytes` is left to the handler.
@@ -147,9 +148,21 @@ class Route:
         return _LAST_PART.sub("/", self.path)
 
     @property
+    def is_wide(self) -> bool:
+        """Whether the part at the path's end takes slashes."""
+        return "<text:" in self.path
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Names of the path's variable parts."""
         return tuple(_PART.findall(self.path))
+
+
+class AnyText(BaseConverter):
+    """The rest of an address, slashes and all: `<text:unit>`. An id may have any character."""
+
+    regex = ".+"
+    part_isolating = False
 
 
 _LAST_PART: Final = re.compile(r"/<[^<>]+>$")
@@ -189,6 +202,13 @@ class Router:
         """The routes in front of Flask, by method and the fixed part of their path."""
         return {(route.method, route.fixed): route for route in self.routes if route.hot}
 
+    @property
+    def wide(self) -> re.Pattern[str] | None:
+        """How addresses begin in which one part takes the rest; None where there are none."""
+        begins = {route.path.partition("<text:")[0] for route in self.routes if route.is_wide}
+        patterns = sorted(_PART.sub("[^/]+", begin) for begin in begins)
+        return re.compile("|".join(patterns)) if patterns else None
+
     def refusal_below(self, path: str) -> Callable[[Problem], Answer] | None:
         """The protocol's own form of a refusal for an address below one of its routes."""
         forms = (
@@ -207,6 +227,7 @@ class Router:
     ) -> None:
         """Make Flask serve the routes, and nothing but them."""
         app.url_map.merge_slashes = False
+        app.url_map.converters["text"] = AnyText
         for route in self.routes:
             app.add_url_rule(
                 route.path,

@@ -2,13 +2,14 @@
 
 The cookie holds 256 random bits and nothing else. It is renewed at every sign-in, ends after 30
 idle minutes or 12 hours, and is never read by the JSON API: a stolen link cannot ride on it.
+What gives power away asks for the password again once it was last given a quarter of an hour ago.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,10 +23,11 @@ from controller.flow.ports.work import Store
 from controller.service.http.authentication import DEFAULT_PROJECT, person
 from controller.service.http.calls import Caller
 from controller.service.http.limits import SignInThrottle
-from controller.service.http.refusals import CsrfRefused
+from controller.service.http.refusals import CsrfRefused, NotConfirmed
 
 IDLE: Final = timedelta(minutes=30)
 LIFE: Final = timedelta(hours=12)
+CONFIRM_AFTER: Final = timedelta(minutes=15)
 TOUCH_EVERY: Final = timedelta(minutes=1)
 CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "csrf_token"
@@ -78,6 +80,36 @@ class Sessions:
             raise
         self._throttle.succeeded(name, address)
         return operator
+
+    def confirm(self, request: Request, session: Session, password: str) -> None:
+        """Make sure that who decides is who signed in: by a recent password, or by this one.
+
+        Raises
+        ------
+        NotConfirmed
+            If the password was last given too long ago, and this one is empty or wrong.
+        RateLimited
+            As for `verified`: an open browser is no place to guess.
+        """
+        with self._store.reading() as work:
+            fresh = is_fresh(session, work.now)
+        if fresh:
+            return
+        if not password:
+            raise NotConfirmed
+        try:
+            self.verified(request, session.operator, password)
+        except Unauthenticated as error:
+            raise NotConfirmed("That is not your password; nothing was done.") from error
+        with self._store.writing() as work:
+            work.people.confirm_session(session.id_hash, at=work.now)
+            work.audit.append(
+                DEFAULT_PROJECT,
+                at=work.now,
+                actor=session.operator,
+                action="confirmed_password",
+                object=f"operator/{session.operator}",
+            )
 
     def start(self, operator: Operator) -> str:
         """Open a session; the Set-Cookie header that carries it."""
@@ -140,6 +172,11 @@ class Sessions:
     def _set_cookie(self, value: str, seconds: int) -> str:
         secure = "; Secure" if self.secure else ""
         return f"{self.cookie}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+
+
+def is_fresh(session: Session, now: datetime) -> bool:
+    """Whether the session's operator gave their password recently enough to decide."""
+    return now - session.authenticated_at < CONFIRM_AFTER
 
 
 def check_csrf(request: Request, session: Session, field: str | None) -> None:

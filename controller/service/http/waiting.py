@@ -87,13 +87,13 @@ def event_stream(store: Store, project: str, rollout: str, after: int, *, seats:
     """
     seats.take()
     return Answer(
-        body=_Stream(_events(store, project, rollout, after), seats),
+        body=Seated(_events(store, project, rollout, after), seats),
         media="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-class _Stream:
+class Seated:
     """An iterable of bytes that leaves its seat when the server closes it, started or not."""
 
     def __init__(self, lines: Iterator[bytes], seats: Seats) -> None:

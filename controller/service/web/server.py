@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
@@ -16,6 +17,9 @@ from controller.wiring import parts
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+MOST_CONNECTIONS: Final = 1000
+LEAST_CONNECTIONS: Final = 300
+OWN_FILES: Final = 256
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn makes its files safely
 
 
@@ -86,6 +90,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_class": "controller.service.web.worker.Worker",
         "workers": settings.web_workers,
         "threads": settings.web_threads,
+        "worker_connections": _most_connections(),
         "keepalive": 5,
         "timeout": 30,
         "graceful_timeout": 10,
@@ -101,6 +106,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "logger_class": ServiceLog,
         "control_socket_disable": True,
     }
+
+
+def _most_connections() -> int:
+    """As many as files may be open, less those that a worker needs for itself."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, files - OWN_FILES))
 
 
 def _leave(_arbiter: Any, worker: Any) -> None:

@@ -121,3 +121,67 @@ def test_there_is_no_page_that_edits_with_a_note_alone(web: Web, asked: dict[str
     path, _ = live(web, asked)
     page = path.removeprefix("/v1") + "/actions/edit"
     assert web.call("GET", page, operator(web)).status_code in (302, 303, 401, 404)
+
+
+THIRDS = {"champion": 0.34, "challenger-1": 0.33, "challenger-2": 0.33}
+DROP = {"weights": {"champion": 0.5, "challenger-1": 0.5, "challenger-2": 0}}
+
+
+@pytest.fixture
+def three(asked: dict[str, Any]) -> dict[str, Any]:
+    other = {"name": "forest", "version": "2"}
+    return asked | {"challengers": [*asked["challengers"], other], "weights": THIRDS}
+
+
+def test_a_drop_needs_no_version_and_comes_once_however_often_it_is_sent(
+    web: Web, three: dict[str, Any]
+) -> None:
+    path, _ = live(web, three)
+    edit = f"{path}/actions/edit"
+    for headers in ({}, {"If-Match": '"1"'}):
+        dry = web.call("POST", f"{edit}?dry_run=1", author(web), json=DROP, headers=headers)
+        assert dry.status_code == 200, dry.json
+    once = {"Idempotency-Key": "drop-it"}
+    first, again = (web.call("POST", edit, author(web), json=DROP, headers=once) for _ in range(2))
+    assert first.status_code == 200, first.json
+    assert (again.status_code, again.json) == (200, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.json["status"]["allocation"]["number"] == 2
+    other = web.call("POST", edit, author(web), json=EDITED, headers=once)
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_mismatch")
+    twice = web.call("POST", edit, author(web), json=DROP)
+    assert (twice.status_code, twice.json["code"]) == (422, "invalid_input")
+    entries = web.call("GET", "/v1/audit", web.keys[Scope.READ]).json["entries"]
+    assert [one["action"] for one in entries].count("rollout_edit") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [
+        ({"weights": {"champion": 0, "challenger-1": 0.5, "challenger-2": 0.5}}, 422),
+        ({"weights": {"champion": 1, "challenger-1": 0, "challenger-2": 0}}, 422),
+        ({"weights": {"champion": 0.2, "challenger-1": 0.8, "challenger-2": 0}}, 428),
+        ({"weights": {"champion": 0.9, "challenger-1": 0.1, "challenger-2": 0}}, 428),
+        ({**DROP, "eligible": None}, 428),
+        ({**DROP, "enrolled": 1.0}, 422),
+        ({**DROP, "ramp": 3}, 422),
+    ],
+)
+def test_nothing_is_smuggled_in_with_a_drop(
+    web: Web, three: dict[str, Any], wanted: dict[str, Any], status: int
+) -> None:
+    path, etag = live(web, three)
+    made = web.call("POST", f"{path}/actions/edit", operator(web), json=wanted)
+    assert made.status_code == status, made.json
+    found = web.call("GET", path, web.keys[Scope.READ])
+    assert found.headers["ETag"] == etag
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.INGEST, Scope.RULESET, Scope.STOP])
+def test_a_drop_still_needs_somebody_who_may_stop(
+    web: Web, three: dict[str, Any], scope: Scope
+) -> None:
+    path, _ = live(web, three)
+    edit = f"{path}/actions/edit"
+    assert web.call("POST", edit, web.keys[scope], json=DROP).status_code == 403
+    assert web.call("POST", edit, web.tokens[Role.VIEWER], json=DROP).status_code == 403

@@ -43,6 +43,8 @@ def test_the_same_request_gets_the_same_answer_and_acts_once(web: Web) -> None:
     assert first.data == second.data
     assert "Idempotency-Replayed" not in first.headers
     assert second.headers["Idempotency-Replayed"] == "true"
+    for name in ("ETag", "Location", "Content-Type"):
+        assert second.headers[name] == first.headers[name], "who retries goes on as if it had heard"
     assert rollouts(web) == 1
 
 
@@ -103,7 +105,7 @@ def test_a_reservation_of_a_process_that_died_lapses(web: Web) -> None:
         assert held.status == 0
         late = now + LAPSE + timedelta(seconds=1)
         assert work.replays.reserve("default", "k", "x", at=late) is None
-        work.replays.finish("default", "k", status=200, body=b"{}")
+        work.replays.finish("default", "k", status=200, body=b"{}", headers={})
         kept = work.replays.reserve("default", "k", "x", at=late + LAPSE * 2)
         assert kept is not None
         assert (kept.status, json.loads(kept.body)) == (200, {})

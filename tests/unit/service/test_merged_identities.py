@@ -16,14 +16,13 @@ from sqlalchemy import event
 
 from controller.events.times import format_time
 from controller.flow.actors import Scope
-from controller.flow.exceptions import side_document
 from controller.flow.pin_health import events_lost, measure_rollouts, pin_health
 from controller.flow.ports_pins import PinCounts
 from controller.flow.process_counts import ProcessCounts
 from controller.flow.service_counts import count_excepted
 from controller.storage.memory.pins import MemoryPins
 from controller.telemetry import Telemetry
-from tests.merging import SPEND
+from tests.merging import SPEND, except_units, publish_exceptions, side_document
 from tests.traffic import World
 from tests.web import Web, serving
 
@@ -127,14 +126,14 @@ def document(web: Web) -> bytes:
     """A side document in force, of the default project."""
     with web.store.reading() as work:
         known = work.rollouts.get("default", "r1")
-    rollout = known or World(web.database, [SPEND]).rollout
-    body = side_document(rollout, ["anon-1", "anon-2"])
-    with web.store.writing() as work:
-        if work.exceptions.document("default", "r1") is None:
-            work.exceptions.add_document(
-                "default", "r1", sha256=sha256(body).hexdigest(), number=1, units=2, body=body
-            )
-    return body
+    if known is None:
+        World(web.database, [SPEND])
+        except_units(web.store, ["anon-1", "anon-2"])
+        assert publish_exceptions(web.store)
+    with web.store.reading() as work:
+        present = work.side_documents.in_force("default", "r1")
+    assert present is not None
+    return side_document(web.store, present.sha256)
 
 
 def test_a_side_document_is_immutable_packed_and_named_by_its_bytes(

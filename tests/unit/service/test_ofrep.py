@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.flow.actors import Scope
+from controller.flow.exposure_tokens import LIFE_SECONDS
 from controller.service.api.ofrep import TOKEN_RENEWED_SECONDS
 from tests.web import Web, serving
 
@@ -77,6 +78,39 @@ def test_without_a_unit_there_is_no_token_to_expose_it_with(web: Web) -> None:
             assert "exposure_token" not in flag["metadata"]
     looked = ask(web, f"{FLAGS}/late", {"targetingKey": "-", "expose": False}).json
     assert "exposure_token" in looked["metadata"]
+
+
+@pytest.mark.parametrize("unit", ["a\x1fb", "x" * 257, 7, ["u"]])
+@pytest.mark.parametrize("path", [FLAGS, f"{FLAGS}/late"])
+def test_a_unit_that_is_no_id_is_an_invalid_context_in_bulk_too(
+    path: str, unit: Any, web: Web
+) -> None:
+    answer = ask(web, path, {"targetingKey": unit})
+    assert (answer.status_code, answer.json["errorCode"]) == (400, "INVALID_CONTEXT")
+
+
+def test_a_token_that_is_not_good_costs_only_itself(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = ask(web, f"{FLAGS}/late", {"targetingKey": "u-9", "expose": False}).json
+    good = flag["metadata"]["exposure_token"]
+
+    def used(*tokens: str) -> Any:
+        return web.call(
+            "POST", "/v1/expose", web.keys[Scope.EVALUATE], json={"tokens": list(tokens)}
+        )
+
+    answer = used("junk", good, good[:-2] + "AA")
+    assert answer.status_code == 200
+    assert answer.json["exposure"] == "durable"
+    assert [one["index"] for one in answer.json["rejected"]] == [0, 2]
+    assert {one["code"] for one in answer.json["rejected"]} == {"invalid_input"}
+    assert used(good).json == {"exposure": "durable", "rejected": []}
+    assert used("junk", "more junk").status_code == 422
+    now = web.runtime.clock()
+    monkeypatch.setitem(vars(web.runtime), "clock", lambda: now + LIFE_SECONDS + 1)
+    over = used(good)
+    assert (over.status_code, "over" in over.json["detail"]) == (422, True)
 
 
 def test_the_tag_covers_the_context_the_kind_of_key_and_the_tokens_age(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from controller.flow.actors import Scope
 from controller.rollout.states import Verb
-from tests.web import Web
+from tests.web import METRIC, SLOT, Web
 
 
 @pytest.fixture
@@ -78,3 +81,38 @@ def test_the_contracts_routes_are_all_served(web: Web) -> None:
     wanted = {item for item in wanted if item}
     wanted |= {("POST", f"/v1/rollouts/{{rollout}}/actions/{verb}") for verb in verbs}
     assert wanted - served == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "bodies"),
+    [
+        ("/v1/metrics/{key}", "MetricDefinition", (METRIC, {**METRIC, "type": "magic"})),
+        ("/v1/slots/{key}", "SlotDefinition", (SLOT, {**SLOT, "champion": "m"})),
+        ("/v1/policies/{name}", "PolicyDefinition", ({"ramp": [{"enrolled": 1}]}, {"ramp": "all"})),
+    ],
+)
+def test_what_people_write_has_a_schema_that_agrees_with_the_answer(
+    web: Web, document: Any, path: str, name: str, bodies: tuple[Any, Any]
+) -> None:
+    good, bad = bodies
+    body = document["paths"][path]["put"]["requestBody"]["content"]
+    assert {media["schema"]["$ref"] for media in body.values()} == {f"#/components/schemas/{name}"}
+    check = Draft202012Validator(document["components"]["schemas"][name])
+    assert check.is_valid(good)
+    assert not check.is_valid(bad)
+    address = re.sub(r"{.*}", "one", path)
+    web.define()
+    admin = web.keys[Scope.ADMIN]
+    assert web.call("PUT", address, admin, json=bad).status_code == 422
+    answer = web.call("PUT", address, admin, json=good)
+    assert answer.status_code == 200, answer.json
+
+
+def test_a_metric_without_a_window_is_stored_with_a_week(web: Web) -> None:
+    asked = {name: value for name, value in METRIC.items() if name != "window_seconds"}
+    admin = web.keys[Scope.ADMIN]
+    for answer in (
+        web.call("PUT", "/v1/metrics/open", admin, json=asked),
+        web.call("GET", "/v1/metrics/open", admin),
+    ):
+        assert (answer.status_code, answer.json["window_seconds"]) == (200, 604800.0)

@@ -24,7 +24,7 @@ from controller.flow.actors import Role, Scope
 from controller.service.http.door import client_address
 from controller.service.http.refusals import Overloaded
 from controller.service.http.tickets import read_ticket
-from controller.service.http.waiting import Seats
+from controller.service.http.waiting import WATCH_SECONDS, Seats
 from tests.web import SECRET, Web, serving
 
 # ---------------------------------------------------------------- health
@@ -235,14 +235,14 @@ def test_a_watch_returns_as_soon_as_something_happened(web: Web) -> None:
     answer = web.call("GET", path, reader)
     other.join()
     assert answer.json["status"]["state"] == "Cancelled"
-    assert time.monotonic() - started < 10.0
+    assert time.monotonic() - started < WATCH_SECONDS
 
 
 def test_a_watch_that_is_behind_returns_at_once(web: Web) -> None:
     made = rollout(web)
     started = time.monotonic()
     web.call("GET", f"/v1/rollouts/{made}?watch=1&after=0", web.keys[Scope.READ])
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < WATCH_SECONDS
 
 
 def test_an_event_stream_begins_after_the_last_event_seen_and_leaves_its_seat(web: Web) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from controller.assignment.hashing import keyed_hash
 from controller.flow.actors import Role, Scope
+from tests.security.knocking import raw_address
 from tests.web import Web
 
 HOLDOUT = {"unit": "departure", "share": "5%"}
@@ -73,6 +76,65 @@ def test_an_override_is_answered_as_a_hash(web: Web, admin: str) -> None:
     by_hash = f"{where}/{made['unit_hash']}?by=hash"
     assert web.call("DELETE", by_hash, admin).status_code == 204
     assert web.call("DELETE", f"{where}/mary%40example.org", admin).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("unit", "safe"),
+    [
+        *((unit, "") for unit in ["a/b", "/a", "a/", "//", "/", "a//b", "a\\b", "a b/ü", "%2F"]),
+        *((unit, "") for unit in ["a%2Fb", "a?b/c#d", "a;b", "...", "hash"]),
+        *((unit, "/") for unit in ["a/b", "a/b/c", "a/"]),
+    ],
+)
+def test_one_unit_is_set_and_taken_back_whatever_its_id_holds(
+    web: Web, admin: str, unit: str, safe: str
+) -> None:
+    where, reader = "/v1/slots/late/overrides", web.keys[Scope.READ]
+    address = f"{where}/{quote(unit, safe=safe)}"
+    put = web.call("PUT", address, admin, json={"arm": "challenger"})
+    assert put.status_code == 200, put.json
+    rules = web.call("GET", "/v1/ruleset", web.keys[Scope.RULESET]).json["slots"]["late"]
+    key = rules["overrides"]["key"]
+    assert put.json["unit_hash"] == keyed_hash(key, rules["unit"], unit)
+    again = web.call("POST", where, admin, json={"units": [unit], "arm": "challenger"})
+    assert again.json["overrides"][0]["unit_hash"] == put.json["unit_hash"]
+    assert len(web.call("GET", where, reader).json["overrides"]) == 1
+    assert web.call("DELETE", address, admin).status_code == 204
+    assert web.call("DELETE", address, admin).status_code == 404
+    assert web.call("GET", where, reader).json == {"overrides": []}
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        ("overrides//a", 404),
+        ("overrides/a//b", 404),
+        ("overrides/..", 400),
+        ("overrides/..%2F..%2F..%2Fkeys", 400),
+        ("overrides/a%2F%2e%2E%2Fb", 400),
+        ("overrides%2Fa", 404),
+        ("overrides/", 404),
+        ("overrides/a;b", 400),
+        ("overrides/%00", 400),
+        ("overrides/%2", 400),
+        ("overrides/%c0%af", 400),
+        ("a%2Fb/overrides/u", 404),
+    ],
+)
+def test_an_address_that_could_be_read_in_two_ways_stays_refused(
+    web: Web, admin: str, rest: str, status: int
+) -> None:
+    slot = "/v1/slots/" if rest.startswith("a%") else "/v1/slots/late/"
+    answer = web.call(
+        "PUT",
+        "/",
+        admin,
+        json={"arm": "challenger"},
+        environ_overrides=raw_address(f"{slot}{rest}"),
+    )
+    assert answer.status_code == status
+    listed = web.call("GET", "/v1/slots/late/overrides", web.keys[Scope.READ])
+    assert listed.json == {"overrides": []}
 
 
 def test_several_units_are_set_at_once_whatever_their_ids_hold(web: Web, admin: str) -> None:
