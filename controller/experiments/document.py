@@ -1,7 +1,8 @@
 """Reading definitions written by people: strict, and with sentences that say what to write instead.
 
 A `Fields` wraps one mapping, is asked for each key it may hold, and at the end refuses every key
-nobody asked for. Every refusal names the place ("policy.ramp[2].dwell") and the rule.
+nobody asked for. Every refusal names the place ("policy.ramp[2].dwell") and the rule. Whoever draws
+up a schema of what is read listens meanwhile (`listening`, see `schema.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -17,9 +21,40 @@ from controller.errors import InvalidInput
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_LARGEST = sys.float_info.max
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+NAME = {"type": "string", "pattern": f"^{_KEY.pattern}$"}
+DURATION = {"type": "string", "pattern": rf"^({_DURATION.pattern})+$"}
+SHARE = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": "^[^%]+%$"},
+    ]
+}
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have every place that is read in this context told, with the JSON schema of what it holds."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def describe(where: str, schema: Mapping[str, Any], **default: Any) -> None:
+    """Tell a listener what may stand at a place; `default` is what its absence means."""
+    listener = _listener.get()
+    if listener is not None:
+        said = {name: value for name, value in default.items() if value is not None}
+        listener(where, {**schema, **said})
 
 
 def parse_duration(value: Any, where: str) -> float:
@@ -51,7 +86,7 @@ def parse_share(value: Any, where: str) -> float:
         except ValueError:
             share = math.nan
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        share = float(value)
+        share = float(value) if abs(value) <= _LARGEST else math.nan
         if 1 < share <= 100:
             raise InvalidInput(
                 f'{where}: a share lies in [0, 1]; did you mean {share / 100:.2f} or "{value}%"?',
@@ -69,6 +104,7 @@ def parse_share(value: Any, where: str) -> float:
 
 def check_key(value: Any, where: str) -> str:
     """A name that is safe in paths, keys and files: lower-case letters, digits, `.`, `_`, `-`."""
+    describe(where, NAME)
     if isinstance(value, str) and _KEY.fullmatch(value):
         return value
     raise InvalidInput(
@@ -92,6 +128,7 @@ class Fields:
         self._document = document
         self._asked: set[str] = set()
         self.where = where
+        describe(where, {"type": "object"})
 
     def at(self, key: str) -> str:
         """The place of `key`, as it is named in messages."""
@@ -105,6 +142,7 @@ class Fields:
     def raw(self, key: str, default: Any = None) -> Any:
         """The value as it stands, or the default where it is absent or null."""
         self._asked.add(key)
+        describe(self.at(key), {})
         value = self._document.get(key)
         return default if value is None else value
 
@@ -115,6 +153,9 @@ class Fields:
 
     def text(self, key: str, default: str | None = None, *, most: int = 1000) -> str:
         """Non-empty text of at most `most` characters; required where no default is given."""
+        longest = {"type": "string", "maxLength": most}
+        filled = {} if default is not None else {"pattern": r"\S"}
+        describe(self.at(key), {**longest, **filled}, default=default)
         value = self.raw(key, default) if default is not None else self._required(key)
         if not isinstance(value, str) or (not value.strip() and default is None):
             raise InvalidInput(f"{self.at(key)}: expected text.", field=self.at(key))
@@ -135,6 +176,7 @@ class Fields:
 
     def flag(self, key: str, *, default: bool) -> bool:
         """A boolean."""
+        describe(self.at(key), {"type": "boolean"}, default=default)
         value = self.raw(key, default)
         if not isinstance(value, bool):
             raise InvalidInput(f"{self.at(key)}: expected true or false.", field=self.at(key))
@@ -150,9 +192,12 @@ class Fields:
         most: float = math.inf,
     ) -> float:
         """A finite number with `above < number`, `least <= number <= most`."""
+        limits = {"exclusiveMinimum": above, "minimum": least, "maximum": most}
+        said = {name: limit for name, limit in limits.items() if math.isfinite(limit)}
+        describe(self.at(key), {"type": "number", **said}, default=default)
         value = self.raw(key, default) if default is not None else self._required(key)
         good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or not (above < value and least <= value <= most):
+        if not good or abs(value) > _LARGEST or not (above < value and least <= value <= most):
             low = f"> {above:g}" if above > -math.inf else f">= {least:g}"
             high = f" and <= {most:g}" if most < math.inf else ""
             bounds = (
@@ -178,6 +223,8 @@ class Fields:
         self, key: str, default: int | None = None, *, least: int, most: int = 10**12
     ) -> int:
         """A whole number in [least, most]."""
+        said = {"type": "integer", "minimum": least, "maximum": most}
+        describe(self.at(key), said, default=default)
         value = self.raw(key, default) if default is not None else self._required(key)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InvalidInput(
@@ -188,29 +235,36 @@ class Fields:
 
     def share(self, key: str, default: float | None = None) -> float:
         """A share, see `parse_share`."""
+        describe(self.at(key), SHARE, default=default)
         return parse_share(
             self.raw(key, default) if default is not None else self._required(key), self.at(key)
         )
 
     def duration(self, key: str, default: float | None = None) -> float:
         """Seconds of a duration, see `parse_duration`; a default is given in seconds."""
+        written = None if default is None else format_duration(default)
+        describe(self.at(key), DURATION, default=written)
         if default is not None and not self.has(key):
             return default
         return parse_duration(self._required(key), self.at(key))
 
     def choice(self, key: str, kind: type[Choice], default: Choice | None = None) -> Choice:
         """One word of a closed list."""
+        words = [member.value for member in kind]
+        usual = None if default is None else default.value
+        describe(self.at(key), {"enum": words}, default=usual)
         value = self.raw(key, default) if default is not None else self._required(key)
         try:
             return kind(value)
         except ValueError:
-            words = ", ".join(member.value for member in kind)
             raise InvalidInput(
-                f"{self.at(key)}: expected one of {words}; got {value!r:.60}.", field=self.at(key)
+                f"{self.at(key)}: expected one of {', '.join(words)}; got {value!r:.60}.",
+                field=self.at(key),
             ) from None
 
     def items(self, key: str, *, most: int = 100) -> list[Any]:
         """A list of at most `most` entries; empty where the key is absent."""
+        describe(self.at(key), {"type": "array", "maxItems": most})
         value = self.raw(key, [])
         if not isinstance(value, list | tuple) or len(value) > most:
             raise InvalidInput(

@@ -7,7 +7,15 @@ from enum import StrEnum
 from typing import Any
 
 from controller.errors import InvalidInput
-from controller.experiments.document import Fields, check_key
+from controller.experiments.document import Fields, check_key, describe
+
+USUAL_WINDOW_SECONDS = 7 * 86400.0
+"""Of a metric that names none: every day of the week once. It is stored and shown as written.
+
+Never "until the rollout ends": a unit enters the test once, when its window is over, so such a
+metric would be silent until nothing could be decided any more.
+"""
+_MOST_WINDOW_SECONDS = 400 * 86400
 
 
 class MetricType(StrEnum):
@@ -82,7 +90,8 @@ class Metric:
     denominator : str or None
         Name of the denominator's outcome (ratio only).
     window_seconds : float
-        A unit's outcomes count from its exposure to exposure + window. For a metric that closes
+        A unit's outcomes count from its exposure to exposure + window, `USUAL_WINDOW_SECONDS`
+        where a document names none. For a metric that closes
         with the first outcome this is the expected delay.
     lateness_seconds : float
         How long after the window outcomes may still arrive before the unit is complete.
@@ -193,12 +202,29 @@ def _default_zero(kind: MetricType, closes: Closes) -> ZeroMeans:
 
 
 def _window(fields: Fields, closes: Closes) -> float:
-    name = "expected_delay_seconds" if closes is Closes.FIRST_OUTCOME else "window_seconds"
-    return fields.number(name, above=0, most=400 * 86400)
+    first = closes is Closes.FIRST_OUTCOME
+    name, other = "window_seconds", "expected_delay_seconds"
+    if first:
+        name, other = other, name
+    if fields.has(other):
+        raise InvalidInput(
+            f"{fields.at(other)}: does not go with closes: {closes.value}; write {name}.",
+            field=fields.at(other),
+        )
+    if first and not fields.has(name):
+        raise InvalidInput(
+            f"{fields.at(name)}: is required beside closes: first_outcome; write the seconds after "
+            "which nearly every unit has had its outcome, such as 604800 for a week.",
+            field=fields.at(name),
+        )
+    usual = None if first else USUAL_WINDOW_SECONDS
+    return fields.number(name, usual, above=0, most=_MOST_WINDOW_SECONDS)
 
 
 def _winsorize(fields: Fields) -> Winsorize | None:
     raw = fields.raw("winsorize")
+    between = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    describe(fields.at("winsorize"), between)
     if raw is None:
         return None
     if isinstance(raw, int | float) and not isinstance(raw, bool):

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.errors import InvalidInput
 from controller.experiments.canonical import canonical_json, sha256_of
-from controller.experiments.document import Fields
+from controller.experiments.document import Fields, describe
 
 MOST_PAYLOAD_BYTES = 64 * 1024
 
@@ -73,6 +73,7 @@ class Model:
         if len(canonical_json(payload)) > MOST_PAYLOAD_BYTES:
             raise InvalidInput(f"{where}.payload: is larger than 64 KiB.", field=f"{where}.payload")
         authors = fields.items("authors", most=50)
+        describe(f"{where}.authors[0]", {"type": "string", "minLength": 1})
         if not all(isinstance(author, str) and author for author in authors):
             raise InvalidInput(
                 f"{where}.authors: expected operator names.", field=f"{where}.authors"

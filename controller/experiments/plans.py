@@ -61,6 +61,11 @@ class Plan:
         """Arm names of the challengers."""
         return tuple(arm for arm in self.arms if arm != CHAMPION)
 
+    @property
+    def srm_alpha(self) -> float:
+        """Error of the sample-ratio tests, of all units and of those without a value."""
+        return self.policy.srm_alpha
+
     def document(self) -> dict[str, Any]:
         """The JSON form."""
         return {

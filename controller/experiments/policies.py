@@ -37,6 +37,8 @@ class Spending(StrEnum):
     HSD = "hsd"
     OBRIEN_FLEMING = "obrien_fleming"
     POCOCK = "pocock"
+    KIM_DEMETS = "kim_demets"
+    TABULATED = "tabulated"
 
 
 class HarmAction(StrEnum):
@@ -124,7 +126,9 @@ class OecRules:
     """How the OEC is tested. `alpha` is two-sided, `horizon` counts analysed units of all arms.
 
     `gamma` shapes Hwang-Shih-DeCani spending; what a policy leaves out is -3 with futility, -2
-    without (docs/decisions/0017-gamma-follows-futility.md). `reserve` is the part of alpha kept for
+    without (docs/decisions/0017-gamma-follows-futility.md). `rho` is the power of Kim-DeMets
+    spending, `spending_table` the points (share of the horizon, share of alpha) of a tabulated
+    one. `reserve` is the part of alpha kept for
     after the horizon, so that a test may go on (docs/decisions/0027-an-alpha-reserve.md).
     """
 
@@ -136,6 +140,8 @@ class OecRules:
     futility: Futility = Futility.NON_BINDING
     spending: Spending = Spending.HSD
     gamma: float = -3.0
+    rho: float = 2.0
+    spending_table: tuple[tuple[float, float], ...] = ()
     on_no_difference: OnNoDifference = OnNoDifference.KEEP_CHAMPION
     reserve: float = 0.0
 
@@ -145,9 +151,14 @@ class OecRules:
         return self.alpha - self.reserve
 
     def document(self) -> dict[str, Any]:
-        """The JSON form; without a reserve as it was before there were any."""
-        written = _plain(self)
-        return written if self.reserve else {k: v for k, v in written.items() if k != "reserve"}
+        """The JSON form; what is not in use is left out, as it was before there was any."""
+        written = _plain(self) | {"spending_table": [list(point) for point in self.spending_table]}
+        used = {
+            "rho": self.spending is Spending.KIM_DEMETS,
+            "spending_table": self.spending is Spending.TABULATED,
+            "reserve": self.reserve > 0.0,
+        }
+        return {key: value for key, value in written.items() if used.get(key, True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

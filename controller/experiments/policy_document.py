@@ -23,10 +23,10 @@ from controller.experiments.policies import (
     OnNoDifference,
     Policy,
     ShadowRules,
-    Spending,
     Stage,
     Sticky,
 )
+from controller.experiments.spending_choice import read_spending
 
 USUAL_GAMMA = {Futility.NON_BINDING: -3.0, Futility.NONE: -2.0}
 _LEAST_PART, _MOST_PART = 0.01, 0.9
@@ -95,6 +95,7 @@ def _ramp(fields: Fields) -> tuple[Stage, ...]:
 
 def _oec(fields: Fields) -> OecRules:
     futility = fields.choice("futility", Futility, Futility.NON_BINDING)
+    shape = read_spending(fields, usual_gamma=USUAL_GAMMA[futility])
     rules = OecRules(
         mode=fields.choice("mode", Mode, Mode.PLANNED),
         alpha=fields.number("alpha", 0.05, above=0, most=0.5),
@@ -102,8 +103,10 @@ def _oec(fields: Fields) -> OecRules:
         horizon=fields.integer("horizon", least=100) if fields.has("horizon") else None,
         first_look=fields.share("first_look", 0.05),
         futility=futility,
-        spending=fields.choice("spending", Spending, Spending.HSD),
-        gamma=fields.number("gamma", USUAL_GAMMA[futility], least=-40, most=40),
+        spending=shape.spending,
+        gamma=shape.gamma,
+        rho=shape.rho,
+        spending_table=shape.table,
         on_no_difference=fields.choice(
             "on_no_difference", OnNoDifference, OnNoDifference.KEEP_CHAMPION
         ),

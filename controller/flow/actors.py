@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from controller.errors import NotPermitted
 
@@ -20,6 +22,10 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+RECORDERS: Final = (Role.OPERATOR, Role.AUTHOR, Role.ADMIN)
+"""Who may, as a person, do what applications do with a key: ask for arms, record what happened."""
+
+
 class Scope(StrEnum):
     """What a key may do."""
 
@@ -29,6 +35,20 @@ class Scope(StrEnum):
     READ = "read"
     STOP = "stop"
     ADMIN = "admin"
+
+
+class Bundle(StrEnum):
+    """A name by which a key is asked for with everything its holder needs."""
+
+    SDK = "sdk"
+    CLIENT = "client"
+
+
+BUNDLES: Final[Mapping[Bundle, frozenset[Scope]]] = {
+    Bundle.SDK: frozenset({Scope.RULESET, Scope.EVALUATE, Scope.INGEST}),
+    Bundle.CLIENT: frozenset({Scope.EVALUATE}),
+}
+"""What each stands for. A client's key lies in browsers and on phones, so whoever looks has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

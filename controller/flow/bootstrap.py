@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.experiments.shipped import SHIPPED_POLICIES
-from controller.flow.actors import MACHINE, Role, Scope
+from controller.flow.actors import MACHINE, Bundle, Role, Scope
 from controller.flow.people import (
     ADMIN_NAME,
     add_operator,
@@ -22,7 +22,6 @@ from controller.flow.ports.work import Store
 from controller.flow.publish import publish
 
 DEFAULT_PROJECT = "default"
-SDK_SCOPES = frozenset({Scope.RULESET, Scope.EVALUATE, Scope.INGEST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,8 @@ def first_credentials(store: Store, path: Path, *, url: str) -> Credentials:
         return Credentials(path=path, document=document, new_password=None)
     password = _administrator(store)
     keys = {
-        name: create_key(store, DEFAULT_PROJECT, name, scopes, actor=MACHINE)[1]
-        for name, scopes in (("sdk", SDK_SCOPES), ("admin", frozenset({Scope.ADMIN})))
+        name: create_key(store, DEFAULT_PROJECT, name, [scope], actor=MACHINE)[1]
+        for name, scope in (("sdk", Bundle.SDK), ("admin", Scope.ADMIN))
     }
     document = {
         "url": url,

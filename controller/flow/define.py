@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from controller.assignment.conditions import check_condition
@@ -13,7 +14,8 @@ from controller.errors import (
     NotFound,
 )
 from controller.experiments.document import Fields
-from controller.experiments.metrics import Metric, MetricType, Observed
+from controller.experiments.metric_rules import check_metric, why_undecided
+from controller.experiments.metrics import Metric
 from controller.experiments.policies import Policy
 from controller.experiments.slots import Slot
 from controller.flow.actors import Actor, Role
@@ -31,12 +33,13 @@ def put_metric(store: Store, project: str, document: Any, *, key: str, actor: Ac
     Raises
     ------
     InvalidInput
-        If the document does not say a metric.
+        If the document does not say a metric, or asks for what its type cannot have.
     NotPermitted
         If the actor may not define, or may not change a metric that a slot uses.
     """
     actor.require(Role.AUTHOR, Role.POLICY_ADMIN, Role.ADMIN)
     metric = Metric.from_document(document, key=key)
+    check_metric(metric)
     with store.writing() as work:
         work.take_turn(project)
         before = work.definitions.metric(project, key)
@@ -102,6 +105,10 @@ def put_slot(store: Store, project: str, document: Any, *, key: str, actor: Acto
             work.definitions.put_slot(
                 project, slot, observe_salt=secrets.token_hex(8), actor=actor.name, at=work.now
             )
+            if before is not None and before.champion.identity != slot.champion.identity:
+                work.definitions.set_champion(
+                    project, key, slot.champion, previous=before.champion, at=work.now
+                )
             _audit(work, project, actor, f"slot/{key}", before=before, after=slot)
             log_moves(work, project, reached, object=f"slot/{key}", actor=actor)
             publish(work, project)
@@ -118,6 +125,8 @@ def _with_champion(document: Any, before: Slot | None) -> Any:
 
 
 def _check_references(work: Work, project: str, slot: Slot) -> None:
+    policies = [work.definitions.policy(project, name) for name in slot.policies]
+    known = [policy for policy in policies if policy is not None]
     for key in slot.metrics:
         metric = work.definitions.metric(project, key)
         if metric is None:
@@ -125,26 +134,20 @@ def _check_references(work: Work, project: str, slot: Slot) -> None:
                 f"slot: metric {key!r} does not exist; define it with PUT /v1/metrics/{key}.",
                 field="slot.oec" if slot.oec and slot.oec.metric == key else "slot.guardrails",
             )
-        _check_use(slot, metric)
-    for name in slot.policies:
-        if work.definitions.policy(project, name) is None:
+        if slot.oec is not None and slot.oec.metric == key:
+            _check_deciding(metric, known)
+    for name, policy in zip(slot.policies, policies, strict=True):
+        if policy is None:
             raise InvalidInput(
                 f"slot: policy {name!r} does not exist; see GET /v1/policies.", field="slot.policy"
             )
 
 
-def _check_use(slot: Slot, metric: Metric) -> None:
-    is_oec = slot.oec is not None and slot.oec.metric == metric.key
-    if is_oec and metric.type is MetricType.QUANTILE:
-        raise InvalidInput(
-            f"slot.oec: {metric.key!r} is a quantile, which may guard but not decide.",
-            field="slot.oec",
-        )
-    if is_oec and metric.observed is Observed.AFTER_DECISION:
-        raise InvalidInput(
-            f"slot.oec: {metric.key!r} is seen only after the model said yes, so it cannot decide.",
-            field="slot.oec",
-        )
+def _check_deciding(metric: Metric, policies: Sequence[Policy]) -> None:
+    """Whether any of the slot's policies lets this metric decide; submitting asks the one used."""
+    refusals = [why for policy in policies if (why := why_undecided(metric, policy))]
+    if policies and len(refusals) == len(policies):
+        raise InvalidInput(f"slot.oec: {refusals[0]}", field="slot.oec")
 
 
 def _check_change(work: Work, project: str, before: Slot, after: Slot, actor: Actor) -> None:
@@ -157,6 +160,13 @@ def _check_change(work: Work, project: str, before: Slot, after: Slot, actor: Ac
         raise ChampionChangesByRollout(
             f"The champion of {before.key} is {before.champion.label}; replace it by a rollout "
             f"(POST /v1/rollouts), or declare the slot `moving`."
+        )
+    if live is not None and any(
+        model.identity == after.champion.identity for model in live.draft.challengers
+    ):
+        raise ChampionChangesByRollout(
+            f"{after.champion.label} is a challenger of rollout {live.id}, which is live in "
+            f"{before.key}: promote it there, or abort the rollout first."
         )
     check_unit_type(work, project, before, after)
     guarded = ("oec", "guardrails", "policy", "other_policies", "moving", "tags")

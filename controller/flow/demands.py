@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from controller.errors import BaselineUnknown, NotFound
-from controller.experiments.metrics import Baseline, Metric
+from controller.experiments.metrics import Baseline, Metric, Observed
 from controller.experiments.plans import CHAMPION
 from controller.experiments.policies import Policy
 from controller.experiments.slots import Goal, Guardrail, Oec, Slot
@@ -89,15 +89,24 @@ class Demands:
         known: list[Demand] = []
         unknown: dict[str, str] = {}
         for guardrail in self._trial.slot.guardrails:
+            if self._is_alarm_alone(self._metric(guardrail.metric)):
+                continue  # its claim does not move, so nothing of it has to be shown
             try:
                 known.append(self._guardrail(guardrail, units))
             except BaselineUnknown as error:
                 unknown[guardrail.metric] = error.message
         return known, unknown
 
+    def guarding(self) -> Mapping[str, Metric]:
+        """The guardrails' metrics."""
+        return {one.metric: self._metric(one.metric) for one in self._trial.slot.guardrails}
+
     def delay_days(self, key: str) -> float:
         """Days from exposure to completeness of a metric."""
         return _delay(self._metric(key))
+
+    def _is_alarm_alone(self, metric: Metric) -> bool:
+        return metric.observed is Observed.AFTER_DECISION and not self._policy.allow_selected
 
     def _guardrail(self, guardrail: Guardrail, units: int) -> Demand:
         metric = self._metric(guardrail.metric)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from controller.aggregation.exposures import Split, series_of
 from controller.errors import GuardFailed
 from controller.flow.act import (
     champion_changed,
@@ -16,7 +15,7 @@ from controller.flow.act import (
 )
 from controller.flow.actors import Actor
 from controller.flow.allocations import current_allocation
-from controller.flow.exceptions import keep_arms
+from controller.flow.arm_keeping import order_keeping
 from controller.flow.ports.work import Work
 from controller.flow.proposals import void_open
 from controller.flow.publish import publish
@@ -25,6 +24,7 @@ from controller.rollout.edits import (
     dropping,
     narrows,
     next_allocation,
+    only_drops,
     read_edit,
     retired_share,
 )
@@ -62,6 +62,18 @@ def edit(
     _check(work, rollout, current, asked)
     details = {"note": note} if note else {}
     return reallocate(work, rollout, asked, actor=actor, action="edit", details=details)
+
+
+def retreats(work: Work, rollout: Rollout, wanted: Mapping[str, Any]) -> bool:
+    """Whether an edit only gives up challengers: then it needs what a rollback needs, nothing.
+
+    Raises
+    ------
+    InvalidInput
+        If a part cannot be read.
+    """
+    current = _current(work, rollout)
+    return only_drops(current, _asked(rollout, current, wanted))
 
 
 def would_be(work: Work, rollout: Rollout, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,22 +152,11 @@ def reallocate(
     work.rollouts.add_allocation(saved.project, saved.id, opened)
     facts = {**_facts(rollout, before, saved, opened), **details}
     if before.eligible != opened.eligible and opened.eligible is not None:
-        facts["keep_their_arm"] = keep_arms(work, saved, [_series(work, saved)])
+        facts["keep_their_arm"] = order_keeping(work, saved)
     published = publish(work, saved.project)
     open_epoch(work, saved, ruleset=published.version)
     _write_down(work, saved, action, facts, actor=actor)
     return saved
-
-
-def _series(work: Work, rollout: Rollout) -> int:
-    """The series of evidence that the rollout is in, named by its first allocation."""
-    allocations = work.rollouts.allocations(rollout.project, rollout.id)
-    return series_of(
-        [
-            Split(number=one.number, runs=one.runs, retired=one.retired, analysed=one.analysed)
-            for one in allocations
-        ]
-    )[rollout.allocation]
 
 
 def _current(work: Work, rollout: Rollout) -> Allocation:
@@ -169,6 +170,8 @@ def _current(work: Work, rollout: Rollout) -> Allocation:
 
 def _check(work: Work, rollout: Rollout, current: Allocation, asked: Edit) -> None:
     """Retiring units takes exposure away; letting in more units asks for what raising asks for."""
+    if only_drops(current, asked):
+        return
     slot = slot_of(work, rollout)
     holds = {"champion_pinned": not champion_changed(rollout, slot)}
     if asked.sets_eligible and not narrows(current.eligible, asked.eligible):

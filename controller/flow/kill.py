@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from controller.errors import GuardFailed, NotFound
 from controller.flow.actors import Actor, Role, Scope
@@ -43,7 +44,7 @@ def kill(
                 project,
                 stored.slot.key,
                 {
-                    "to": _available(stored, to, strict=slot is not None),
+                    **_target(stored, to, strict=slot is not None),
                     "note": note,
                     "actor": actor.name,
                     "at": work.now.isoformat(),
@@ -79,20 +80,21 @@ def _targets(work: Work, project: str, slot: str | None) -> Sequence[StoredSlot]
     return [stored]
 
 
-def _available(stored: StoredSlot, to: str, *, strict: bool) -> str:
+def _target(stored: StoredSlot, to: str, *, strict: bool) -> dict[str, Any]:
+    """What serves from now on: which model, and its document where the slot may lose it later."""
     model = {
         "champion": stored.slot.champion,
         "previous": stored.previous_champion,
         "fallback": stored.slot.fallback,
     }[to]
-    if model is not None:
-        return to
-    if strict:
+    if model is None and strict:
         raise GuardFailed(
             f"Slot {stored.slot.key} has no {to} model; kill to champion instead.",
             failed=[{"guard": "target_exists", "observed": to}],
         )
-    return "champion"
+    if model is None or to == "champion":
+        return {"to": "champion", "model": None}
+    return {"to": to, "model": model.document()}
 
 
 def _record(

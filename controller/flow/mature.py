@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
-from controller.aggregation.attribution import Happened
+from controller.aggregation.attribution import Happened, quantile_cap
 from controller.aggregation.exposures import Excluded, Target
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.sums import Contribution, Sums
@@ -211,10 +210,9 @@ def _freeze_cap(
         fold = target.folds[key]
         parts = (fold(row.exposed_us, found.get(row.unit, ())) for row in first)
         values, origin = [part.value for part in parts if part.value is not None], "first_units"
-    if not values:
+    cap = quantile_cap(values, metric.winsorize.quantile)
+    if cap is None:
         return None
-    values.sort()
-    cap = values[max(0, ceil(metric.winsorize.quantile * len(values)) - 1)]
     work.maturations.freeze_cap(target, key, cap, units=len(values), origin=origin)
     return cap
 

@@ -28,12 +28,15 @@ from controller.flow.ports.ingest import (
     UnitState,
 )
 from controller.flow.restate import restate
-from controller.flow.service_counts import PIN_UNKNOWN, count_excepted
+from controller.flow.service_counts import MERGED_KEPT_OUT, PIN_UNKNOWN, count_excepted
 
 SAME_ARM: Final = "merged_same_arm"
 MET_BOTH: Final = "merged_met_both"
 """Why an id of a merged unit is not analysed itself, beside `Excluded.MERGED`: it met the same arm
 as the one that is, or it met two arms by itself."""
+
+NEWEST_RULESET: Final = 2**63
+"""Above every version: what holds now."""
 
 MERGED: Final = frozenset({Excluded.MERGED.value, SAME_ARM, MET_BOTH})
 _MET_BOTH: Final = frozenset({Excluded.DOUBLE_EXPOSURE.value, MET_BOTH})
@@ -228,6 +231,15 @@ class _Merging:
         new = self._work.identities.answer_as(self._target, changed)
         reason = Because.MERGED.value
         count_excepted(self._work, self._target.project, self._target.rollout, {reason: new})
+        self._count_kept_out([one.unit for one in changed if one.unit not in known])
+
+    def _count_kept_out(self, units: Sequence[str]) -> None:
+        """Holdouts, layers and overrides go by the id in use: say where that splits an identity."""
+        gates = self._target.gates
+        kept_out = sum(gates.kept_out(unit, NEWEST_RULESET) is not None for unit in units)
+        if kept_out:
+            name = (self._target.rollout, MERGED_KEPT_OUT)
+            self._work.tallies.add(self._target.project, {name: kept_out})
 
 
 def bearer_of(states: Sequence[UnitState], entered: Collection[str]) -> First:

@@ -17,6 +17,7 @@ MINUS: Final = "\N{MINUS SIGN}"
 UNKNOWN: Final = "–"
 NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
 MOST_DECIMALS: Final = 6
+_STEPS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 Kind = Literal["share", "plain"]
 
@@ -171,6 +172,19 @@ def relative(value: float | None) -> str:
 def score(value: float | None) -> str:
     """A standardised score or a bound, signed, with two decimals."""
     return UNKNOWN if value is None else signed(value, 2)
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `2 h 10 min`, `45 s`."""
+    left = max(0, round(seconds))
+    if left >= 86400 * 3:
+        left = round(left / 3600) * 3600
+    parts = []
+    for size, name in _STEPS:
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {name}")
+    return " ".join(parts[:2]) or "0 s"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

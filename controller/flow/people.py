@@ -11,7 +11,7 @@ from typing import Final
 from controller.assignment.signature import format_key, split_key, stored_hash
 from controller.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unauthenticated
 from controller.experiments.document import check_key
-from controller.flow.actors import MACHINE, Actor, Role, Scope
+from controller.flow.actors import BUNDLES, MACHINE, Actor, Bundle, Role, Scope
 from controller.flow.passwords import check_password, hash_password, new_secret, secret_hash
 from controller.flow.ports.people import Key, Operator
 from controller.flow.ports.work import Store, Work
@@ -113,7 +113,7 @@ def operators(store: Store, *, actor: Actor) -> Sequence[Operator]:
 
 
 def set_password(store: Store, name: str, password: str, *, actor: Actor) -> None:
-    """Give an operator a new password and sign them out everywhere.
+    """Give an operator a new password, sign them out everywhere and end their tokens.
 
     Raises
     ------
@@ -126,8 +126,14 @@ def set_password(store: Store, name: str, password: str, *, actor: Actor) -> Non
     with store.writing() as work:
         operator = replace(_operator(work, name), password_hash=hashed)
         work.people.put_operator(operator)
-        work.people.end_sessions(name)
+        _end_access(work, name)
         _audit(work, actor, "password_set", operator)
+
+
+def _end_access(work: Work, name: str) -> None:
+    """What was given out under the old password: whoever had it may have made tokens with it."""
+    work.people.end_sessions(name)
+    work.people.end_tokens(name)
 
 
 def verify_password(store: Store, name: str, password: str) -> Operator:
@@ -189,7 +195,7 @@ def use_link(store: Store, secret: str, password: str) -> Operator:
             raise Unauthenticated("This sign-in link is unknown, used or expired; ask for another.")
         operator = replace(_operator(work, name), password_hash=hash_password(password, name=name))
         work.people.put_operator(operator)
-        work.people.end_sessions(name)
+        _end_access(work, name)
         actor = Actor(name=name, kind="operator", roles=operator.roles, method="link")
         _audit(work, actor, "password_set", operator)
     return operator
@@ -230,7 +236,7 @@ def create_key(
     store: Store,
     project: str,
     name: str,
-    scopes: Iterable[Scope],
+    scopes: Iterable[Scope | Bundle],
     *,
     actor: Actor,
     origins: Sequence[str] = (),
@@ -240,19 +246,25 @@ def create_key(
 
     Parameters
     ----------
+    scopes : iterable of Scope or Bundle
+        `Bundle.CLIENT` stands alone and makes a client's key: slots with `clients` alone, and a
+        rate of its own. Scopes are kept, bundles are not.
     origins : sequence of str
-        Where a browser may use it from; such a key may hold `evaluate` alone.
+        Where a browser may use it from. A key with origins is a client's, however it was asked
+        for; a client's without any is for applications that send none, as on phones.
 
     Raises
     ------
     InvalidInput
-        If it has no scope, or origins beside a scope a browser must not hold.
+        If it has no scope, or is a client's beside a scope that the public must not hold.
     NotPermitted
         If the actor is no administrator.
     """
     actor.require(Role.ADMIN)
-    wanted = frozenset(scopes)
-    _check_scopes(wanted, origins)
+    asked = frozenset(scopes)
+    client = Bundle.CLIENT in asked or bool(origins)
+    wanted = _scopes(asked)
+    _check_scopes(asked, wanted, origins)
     if not name.strip() or len(name) > 128:
         raise InvalidInput("A key has a name of 1 to 128 characters.", field="name")
     with store.writing() as work:
@@ -263,6 +275,7 @@ def create_key(
             actor=actor,
             scopes=wanted,
             origins=tuple(origins),
+            client=client,
             life=life,
         )
         _audit_key(work, actor, "key_created", key)
@@ -290,7 +303,13 @@ def rotate_key(
         if ended(old, work.now):
             raise Conflict("This key has ended; create a new one.")
         key, text = _new_key(
-            work, project, old.name, actor=actor, scopes=old.scopes, origins=old.origins
+            work,
+            project,
+            old.name,
+            actor=actor,
+            scopes=old.scopes,
+            origins=old.origins,
+            client=old.client,
         )
         work.people.revoke_key(project, key_id, at=work.now + overlap)
         _audit_key(work, actor, "key_rotated", key, replaces=key_id)
@@ -327,9 +346,21 @@ def ended(key: Key, now: datetime) -> bool:
 # ---------------------------------------------------------------- details
 
 
-def _check_scopes(scopes: frozenset[Scope], origins: Sequence[str]) -> None:
+def _scopes(asked: Iterable[Scope | Bundle]) -> frozenset[Scope]:
+    """The scopes themselves, with every bundle unpacked."""
+    each = (BUNDLES[one] if isinstance(one, Bundle) else {one} for one in asked)
+    return frozenset[Scope]().union(*each)
+
+
+def _check_scopes(
+    asked: frozenset[Scope | Bundle], scopes: frozenset[Scope], origins: Sequence[str]
+) -> None:
     if not scopes:
         raise InvalidInput("A key has at least one scope.", field="scopes")
+    if Bundle.CLIENT in asked and len(asked) > 1:
+        raise InvalidInput(
+            "A client's key is seen by everybody; the scope client stands alone.", field="scopes"
+        )
     if origins and scopes != {Scope.EVALUATE}:
         raise InvalidInput(
             "A key with origins is seen by everybody; it may hold the scope evaluate alone.",
@@ -347,6 +378,7 @@ def _new_key(
     actor: Actor,
     scopes: frozenset[Scope],
     origins: tuple[str, ...],
+    client: bool,
     life: timedelta | None = None,
 ) -> tuple[Key, str]:
     text = format_key(secrets.token_hex(6), secrets.token_urlsafe(32))
@@ -359,6 +391,7 @@ def _new_key(
         signing_key=signing.hex(),
         scopes=scopes,
         origins=origins,
+        client=client,
         created_by=actor.name,
         created_at=work.now,
         expires_at=None if life is None else work.now + life,
@@ -402,5 +435,6 @@ def _audit_key(work: Work, actor: Actor, action: str, key: Key, **details: str) 
         object=f"key/{key.key_id}",
         name=key.name,
         scopes=sorted(scope.value for scope in key.scopes),
+        **({"client": True, "origins": list(key.origins)} if key.client else {}),
         **details,
     )

@@ -10,9 +10,12 @@ from controller.flow.service_counts import (
     DEPLOYMENT,
     EVENTS_LOST,
     EXCEPTED,
+    MERGED_KEPT_OUT,
+    MERGED_RETIRED,
     PIN_UNKNOWN,
     PINS,
     REBUILT,
+    REFUSED,
 )
 from controller.rollout.record import Rollout
 
@@ -26,7 +29,7 @@ def pin_health(work: Work, rollout: Rollout) -> dict[str, Any]:
     mine = {name: n for (_, name), n in work.tallies.read(rollout.project, rollout.id).items()}
     seen = {name: n for (_, name), n in work.tallies.read(DEPLOYMENT, DEPLOYMENT).items()}
     running = work.processes.running()
-    document = work.exceptions.document(rollout.project, rollout.id)
+    document = work.side_documents.in_force(rollout.project, rollout.id)
     return {
         "mode": None if rollout.plan is None else rollout.plan.policy.sticky.value,
         "available": all(one.pins_available for one in running) if running else None,
@@ -37,7 +40,11 @@ def pin_health(work: Work, rollout: Rollout) -> dict[str, Any]:
         "merged": mine.get(f"{EXCEPTED}merged", 0),
         "kept_ineligible": mine.get(f"{EXCEPTED}eligibility", 0),
         "published": 0 if document is None else document.units,
+        "merged_kept_out": mine.get(MERGED_KEPT_OUT, 0),
+        "merged_retired": mine.get(f"{MERGED_RETIRED}{rollout.allocation}", 0),
+        "keeping": work.exceptions.is_keeping(rollout.project, rollout.id),
         "rebuilt": mine.get(REBUILT, 0),
+        "refused": mine.get(REFUSED, 0),
         "unknown": mine.get(PIN_UNKNOWN, 0),
     }
 

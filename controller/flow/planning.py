@@ -16,6 +16,7 @@ from controller.experiments.weights import read_weights
 from controller.flow.calendar import Step, calendar
 from controller.flow.create import MOST_CHALLENGERS, usable_policy
 from controller.flow.demands import DAY, Demands, Trial
+from controller.flow.lint import warnings_of
 from controller.flow.ports.work import Store, Work
 from controller.flow.traffic_rules import reach_of
 from controller.stats.calendar import RampStage, Traffic
@@ -44,6 +45,8 @@ class Outlook:
         What every forecast stands on.
     split_cost : float
         Units needed with these weights over units needed with equal ones.
+    warnings : sequence of str
+        What the plan leaves unguarded.
     """
 
     slot: str
@@ -58,6 +61,7 @@ class Outlook:
     baselines: Mapping[str, Baseline]
     calendar: Sequence[Step]
     split_cost: float
+    warnings: Sequence[str] = ()
 
     @property
     def feasible(self) -> bool:
@@ -237,5 +241,6 @@ def outlook_of(
             delay_days=gate_delay,
             limit_days=limit_days,
         ),
+        warnings=warnings_of(trial.slot, policy, demands.guarding()),
         split_cost=(1.0 / trial.treatment + 1.0 / trial.control) / (2.0 * len(trial.weights)),
     )

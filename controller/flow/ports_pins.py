@@ -65,13 +65,18 @@ class Pins(Protocol):
 
     def impose(
         self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
-    ) -> None:
+    ) -> Sequence[PinKey]:
         """Write the pins of exceptions, whatever stood there: SQL knows better.
+
+        Returns
+        -------
+        sequence of PinKey
+            Those that the store refused, asked twice, while it took the others.
 
         Raises
         ------
         Unavailable
-            If the store does not answer, or refuses one of them.
+            If the store does not answer, or refuses all of them.
         """
         ...
 

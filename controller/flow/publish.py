@@ -15,7 +15,9 @@ from controller.assignment.ruleset import (
     digest,
 )
 from controller.experiments.models import Model
+from controller.experiments.plans import CHAMPION
 from controller.experiments.policies import Sticky
+from controller.experiments.slots import Slot
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.rollouts import PublishedRuleset
 from controller.flow.ports.work import Work
@@ -27,13 +29,20 @@ PPM = 1_000_000
 RULESET_MESSAGE = "ruleset"
 
 
-def publish(work: Work, project: str) -> PublishedRuleset:
+def publish(work: Work, project: str, *, above: int = 0) -> PublishedRuleset:
     """Write the next ruleset of a project and queue the note that tells everybody.
 
     Call it last in a transaction, after every change it should show. The version is the larger of
     last + 1 and milliseconds now, so it rises through a restore too (DESIGN 8).
+
+    Parameters
+    ----------
+    above : int
+        A version that somebody has seen although this database does not know it (any more): the new
+        one is higher.
     """
-    version = max(work.rulesets.newest_version(project) + 1, int(work.now.timestamp() * 1000))
+    last = max(work.rulesets.newest_version(project), above)
+    version = max(last + 1, int(work.now.timestamp() * 1000))
     stored = work.definitions.slots(project)
     rules = {one.slot.key: _slot_rules(one, work, project) for one in stored}
     body = Ruleset(
@@ -60,7 +69,7 @@ def _slot_rules(stored: StoredSlot, work: Work, project: str) -> SlotRules:
         fallback=None if slot.fallback is None else _served(slot.fallback),
         kill=_kill(stored),
         observe=Share(salt=stored.observe_salt, ppm=round(slot.observe * PPM)),
-        rollout=None if live is None or live.allocation == 0 else _rollout_rules(live, work),
+        rollout=None if live is None or live.allocation == 0 else _rollout_rules(live, slot, work),
         clients=slot.clients,
         bulk_expose=slot.bulk_expose,
     )
@@ -70,16 +79,25 @@ def _kill(stored: StoredSlot) -> Kill | None:
     if stored.kill is None:
         return None
     to: KillTo = stored.kill["to"]
-    model = {
-        "champion": stored.slot.champion,
-        "previous": stored.previous_champion,
-        "fallback": stored.slot.fallback,
-    }[to]
-    return Kill(to=to, model=_served(model or stored.slot.champion))
+    return Kill(to=to, model=_served(killed_to(stored) or stored.slot.champion))
 
 
-def _rollout_rules(rollout: Rollout, work: Work) -> RolloutRules:
+def killed_to(stored: StoredSlot) -> Model | None:
+    """The model that serves while the slot is killed; None where it is not.
+
+    A previous or fallback model was written down with the kill, so no later definition of the slot
+    changes what serves. The champion is whichever the slot has: a `moving` one goes on moving.
+    """
+    if stored.kill is None:
+        return None
+    written = stored.kill.get("model")
+    return stored.slot.champion if written is None else Model.from_document(written)
+
+
+def _rollout_rules(rollout: Rollout, slot: Slot, work: Work) -> RolloutRules:
     plan = rollout.frozen_plan
+    # A champion that is retrained while it is compared is served as it is now.
+    arms = {**plan.arms, CHAMPION: slot.champion} if slot.moving else plan.arms
     allocation = _current(rollout, work)
     return RolloutRules(
         id=rollout.id,
@@ -92,7 +110,7 @@ def _rollout_rules(rollout: Rollout, work: Work) -> RolloutRules:
         retired=allocation.retired,
         eligible=allocation.eligible,
         keeps=_keeps(rollout, allocation, work),
-        arms={arm: _served(model) for arm, model in plan.arms.items()},
+        arms={arm: _served(model) for arm, model in arms.items()},
         sticky=plan.policy.sticky.value,
         aa=rollout.state is State.AA_CHECK,
         ends_at=_ends_at(rollout.deadline_at),
@@ -104,7 +122,7 @@ def _exceptions(rollout: Rollout, work: Work) -> str | None:
     """The side document in force; none where no arm is remembered."""
     if rollout.frozen_plan.policy.sticky is Sticky.NONE:
         return None
-    document = work.exceptions.document(rollout.project, rollout.id)
+    document = work.side_documents.in_force(rollout.project, rollout.id)
     return None if document is None else document.sha256
 
 

@@ -127,6 +127,8 @@ def reconcile(store: Store, project: str, rollout_id: str, *, fence: Fence | Non
 def _pass(store: Store, project: str, rollout_id: str, fence: Fence | None) -> None:
     try:
         with store.writing() as work:
+            if _has_losers(work.rollouts.get(project, rollout_id)):
+                work.stop_maturing(project)  # before the turn, as every edit
             work.take_turn(project)
             if fence is not None:
                 fence.check(work)
@@ -136,6 +138,12 @@ def _pass(store: Store, project: str, rollout_id: str, fence: Fence | None) -> N
     except StaleVersion:
         # Somebody else wrote between our read and our write: the next pass sees what they did.
         return
+
+
+def _has_losers(rollout: Rollout | None) -> bool:
+    """Whether the last look found challengers to give up."""
+    judgement = None if rollout is None or not rollout.state.live else judgement_of(rollout)
+    return judgement is not None and bool(judgement.drop)
 
 
 def step(work: Work, rollout: Rollout) -> bool:

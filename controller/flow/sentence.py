@@ -8,6 +8,7 @@ from typing import Any
 
 from controller.experiments.metrics import Direction
 from controller.experiments.plans import Plan
+from controller.flow.differing import differing
 from controller.flow.numbers import half_width, interval_text, measure_of, share
 from controller.flow.outlook import Next
 from controller.flow.traffic_rules import EVERYBODY, Reach
@@ -163,15 +164,18 @@ def _known(rollout: Rollout, metrics: Mapping[str, Mapping[str, Any]]) -> str:
         return _harmed(rollout.plan, metrics)
     units = _units(reported)
     best = _ahead(rollout.plan, reported)
+    apart = (
+        "" if best is None else differing(best, measure_of(rollout.plan.metrics[reported["key"]]))
+    )
     calm = "The watch ended without alarm. " if rollout.state is State.PROMOTED else ""
     if best is None or best["estimate"] is None:
         yet = "" if rollout.state.terminal else " yet"
         return calm or f"{units:,} complete units say nothing{yet} about {reported['key']}."
     if rollout.state in _WATCHED and rollout.judgement is not None:
         size = _size(rollout.plan, reported["key"], best)
-        return f"{calm}Since its promotion {size} on {units:,} complete units."
+        return f"{calm}Since its promotion {size} on {units:,} complete units. {apart}".rstrip()
     effect = _effect(rollout.plan, reported["key"], best, over=rollout.state.terminal)
-    return f"{effect} on {units:,} complete units."
+    return f"{effect} on {units:,} complete units. {apart}".rstrip()
 
 
 def _harmed(plan: Plan, metrics: Mapping[str, Mapping[str, Any]]) -> str:

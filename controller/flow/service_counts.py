@@ -11,6 +11,14 @@ PIN_UNKNOWN: Final = "pin_unknown"
 """Exposures of excepted units that an SDK answered before it knew their pin, by rollout."""
 REBUILT: Final = "pins_rebuilt"
 """Pins of exceptions that the pin store had lost and was given back, by rollout."""
+REFUSED: Final = "pins_refused"
+"""Pins of exceptions that the pin store refused while it took others, by rollout."""
+MERGED_KEPT_OUT: Final = "merged_kept_out"
+"""Ids of merged units that an override, a holdout or a layer kept out when they were merged, by
+rollout: they are answered by that rule, not as the id that is analysed."""
+MERGED_RETIRED: Final = "merged_retired."
+"""Ids of merged units that see the champion because the bucket of the id they stand for is retired,
+by rollout; the number of the allocation follows."""
 EXCEPTED: Final = "excepted_"
 """Excepted units by reason (`merged`, `eligibility`), by rollout."""
 PINS: Final = "pins_"
@@ -31,9 +39,3 @@ class Counting(Protocol):
 def count_excepted(work: Counting, project: str, rollout: str, new: Mapping[str, int]) -> None:
     """Add units that have just been excepted, by reason."""
     work.tallies.add(project, {(rollout, f"{EXCEPTED}{reason}"): n for reason, n in new.items()})
-
-
-def excepted_units(work: Counting, project: str, rollout: str) -> int:
-    """How many units a rollout does not answer by the pure function of their id."""
-    found = work.tallies.read(project, rollout)
-    return sum(n for (_, name), n in found.items() if name.startswith(EXCEPTED))

@@ -9,6 +9,7 @@ from controller.errors import NotFound
 from controller.experiments.plans import CHAMPION
 from controller.flow.act import champion_changed, judgement_of, slot_of
 from controller.flow.edit import allocation_document
+from controller.flow.lint import warnings_of
 from controller.flow.outlook import Next, allowed_actions, approval_document, deadlines, outlook
 from controller.flow.pin_health import events_lost, pin_health
 from controller.flow.ports.definitions import StoredSlot
@@ -90,6 +91,7 @@ def _spec(rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
         "weights": dict(plan.weights) if plan else rollout.draft.weights,
         "eligible": plan.eligible if plan else rollout.draft.eligible or slot.slot.eligible,
         "horizon": plan.horizon if plan else None,
+        "warnings": warnings_of(plan.slot, plan.policy, plan.metrics) if plan else [],
         "oec": slot.slot.oec.document() if slot.slot.oec else None,
         "guardrails": [guardrail.document() for guardrail in slot.slot.guardrails],
     }
@@ -215,6 +217,7 @@ def _verdict(rollout: Rollout, judgement: Judgement | None) -> dict[str, Any]:
         "as_of": judged.get("as_of"),
         "look": rollout.look_number,
         "evidence_sha256": rollout.look_sha256,
+        "held": judged.get("held", []),
         "blockers": judged.get("blockers", []),
         "clauses": judged.get("clauses", []),
     }

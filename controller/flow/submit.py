@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.errors import InvalidInput, PlanInfeasible
-from controller.experiments.metrics import Metric, MetricType, Observed
+from controller.experiments.metric_rules import check_metric, why_undecided
+from controller.experiments.metrics import Metric
 from controller.experiments.plans import CHAMPION, Plan, challenger_names
 from controller.experiments.policies import Policy
 from controller.experiments.slots import Slot
@@ -14,6 +15,7 @@ from controller.flow.actors import Actor
 from controller.flow.create import check_free, check_models, usable_policy
 from controller.flow.feasible import infeasible
 from controller.flow.horizon import horizon
+from controller.flow.lint import warnings_of
 from controller.flow.ports.work import Work
 from controller.flow.proposals import check_quorum
 from controller.rollout.record import Rollout
@@ -26,6 +28,7 @@ def submit(
     """Freeze the plan and move Draft to Validating, inside the caller's transaction.
 
     Everything that could be checked at creation is checked again: definitions may have changed.
+    What the plan leaves unguarded is written into the log as `warnings`.
 
     Raises
     ------
@@ -50,13 +53,17 @@ def submit(
             "same, say accept_infeasible.",
             advice=advice,
         )
+    told = {
+        "accepted_infeasible": advice,
+        "warnings": warnings_of(plan.slot, plan.policy, plan.metrics),
+    }
     return transition(
         work,
         replace(rollout, plan=plan),
         State.VALIDATING,
         actor=actor,
         reason="submitted",
-        details={"accepted_infeasible": advice} if advice else None,
+        details={name: lines for name, lines in told.items() if lines} or None,
     )
 
 
@@ -64,7 +71,7 @@ def freeze(work: Work, rollout: Rollout, slot: Slot, policy: Policy) -> Plan:
     """The plan of a draft as the definitions stand now."""
     assert slot.oec is not None
     metrics = {key: _metric(work, rollout.project, key) for key in slot.metrics}
-    _check_selected(slot, policy, metrics)
+    _check_metrics(slot, policy, metrics)
     models = rollout.draft.challengers
     names = challenger_names(len(models))
     weights = rollout.draft.weights or dict.fromkeys((CHAMPION, *names), 1.0 / (len(models) + 1))
@@ -103,18 +110,15 @@ def _metric(work: Work, project: str, key: str) -> Metric:
     return metric
 
 
-def _check_selected(slot: Slot, policy: Policy, metrics: dict[str, Metric]) -> None:
-    """What is seen only after the model said yes can neither decide nor clear a guardrail."""
+def _check_metrics(slot: Slot, policy: Policy, metrics: dict[str, Metric]) -> None:
+    """Each metric means what it says, and the one that decides may do so under this policy.
+
+    What is seen only after the model said yes may stand as a guardrail: without `allow_selected`
+    its claim does not move and clears nothing, and its harm alarm guards all the same.
+    """
     assert slot.oec is not None
-    if metrics[slot.oec.metric].type is MetricType.QUANTILE:
-        raise InvalidInput(
-            f"slot.oec: {slot.oec.metric!r} is a quantile, which may guard but not decide.",
-            field="slot.oec",
-        )
-    selected = [key for key, one in metrics.items() if one.observed is Observed.AFTER_DECISION]
-    if selected and not policy.allow_selected:
-        raise InvalidInput(
-            f"Metric {selected[0]!r} is seen only after the model said yes, so it can neither "
-            "decide nor clear a guardrail unless the policy says allow_selected: true.",
-            field="slot.oec",
-        )
+    for metric in metrics.values():
+        check_metric(metric, where=f"metrics.{metric.key}")
+    why = why_undecided(metrics[slot.oec.metric], policy)
+    if why:
+        raise InvalidInput(f"slot.oec: {why}", field="slot.oec")

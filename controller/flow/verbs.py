@@ -18,7 +18,7 @@ from controller.experiments.plans import CHAMPION
 from controller.flow.act import judgement_of, transition
 from controller.flow.actors import Actor, Role, Scope
 from controller.flow.create import check_free, check_models, new_draft, usable_policy
-from controller.flow.edit import edit
+from controller.flow.edit import edit, retreats
 from controller.flow.holding import hold, release
 from controller.flow.ports.work import Store, Work
 from controller.flow.proposals import check_quorum, has_quorum, open_proposal
@@ -49,8 +49,9 @@ def act(
     """Carry out one verb.
 
     `start`, `advance` and `promote` behind a gate put the move before people instead of making it:
-    the rollout comes back as it was, with an open proposal. Pause, rollback, abort and undo ask for
-    no version, approval or reason; they are repeated until they win against whoever else writes.
+    the rollout comes back as it was, with an open proposal. Pause, rollback, abort, undo and an
+    edit that only drops challengers ask for no version, approval or reason; they are repeated until
+    they win against whoever else writes.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def act(
         try:
             return _once(store, wanted, dry_run=dry_run)
         except StaleVersion:
-            if verb.raises_exposure:
+            if not _wins(store, wanted):
                 raise
     raise Unavailable("The rollout is being written without pause; ask again.")
 
@@ -121,12 +122,24 @@ class _Rehearsed(Exception):
         self.rollout = rollout
 
 
+def _wins(store: Store, wanted: _Wanted) -> bool:
+    """Whether the verb is repeated where somebody else wrote first: what retreats is."""
+    with store.reading() as work:
+        rollout = _read(work, wanted.project, wanted.rollout)
+        _check_legal(rollout, wanted.verb)
+        return _is_retreat(work, rollout, wanted)
+
+
 def _once(store: Store, wanted: _Wanted, *, dry_run: bool) -> Rollout:
     try:
         with store.writing() as work:
+            if wanted.verb is Verb.EDIT:
+                work.stop_maturing(wanted.project, and_aggregating="eligible" in wanted.edits)
             work.take_turn(wanted.project)
             rollout = _read(work, wanted.project, wanted.rollout)
-            _check_version(rollout, wanted.verb, wanted.if_match)
+            _check_legal(rollout, wanted.verb)
+            if not _is_retreat(work, rollout, wanted):
+                _check_raise(rollout, wanted)
             after = _carry_out(work, rollout, wanted)
             return _rehearse(after) if dry_run else after
     except _Rehearsed as rehearsed:
@@ -154,7 +167,7 @@ def _check_role(verb: Verb, actor: Actor) -> None:
         return
     if verb in (Verb.SUBMIT, Verb.RETRY):
         actor.require(*_AUTHORS)
-    elif verb.raises_exposure:
+    elif verb.raises_exposure and verb is not Verb.EDIT:  # an edit may retreat: `_check_raise`
         actor.require(*_ASKERS)
     else:
         actor.require(*_STOPPERS)
@@ -167,7 +180,7 @@ def _read(work: Work, project: str, rollout_id: str) -> Rollout:
     return rollout
 
 
-def _check_version(rollout: Rollout, verb: Verb, if_match: int | None) -> None:
+def _check_legal(rollout: Rollout, verb: Verb) -> None:
     if verb not in legal_verbs(rollout.state):
         allowed = [legal.value for legal in legal_verbs(rollout.state)]
         raise IllegalTransition(
@@ -175,15 +188,26 @@ def _check_version(rollout: Rollout, verb: Verb, if_match: int | None) -> None:
             f"legal: {', '.join(allowed) or 'nothing'}.",
             allowed=allowed,
         )
-    if not verb.raises_exposure:
-        return
-    if if_match is None:
+
+
+def _is_retreat(work: Work, rollout: Rollout, wanted: _Wanted) -> bool:
+    if wanted.verb is Verb.EDIT:
+        return retreats(work, rollout, wanted.edits)
+    return not wanted.verb.raises_exposure
+
+
+def _check_raise(rollout: Rollout, wanted: _Wanted) -> None:
+    """Whoever can raise exposure has seen what they raise."""
+    if wanted.verb is Verb.EDIT:
+        wanted.actor.require(*_ASKERS)
+    if wanted.if_match is None:
         raise PreconditionRequired(
-            f"{verb.value} can raise exposure: send If-Match with the resource_version you read."
+            f"{wanted.verb.value} can raise exposure: send If-Match with the resource_version you "
+            "read."
         )
-    if if_match != rollout.generation:
+    if wanted.if_match != rollout.generation:
         raise StaleVersion(
-            f"Rollout {rollout.id} is at version {rollout.generation}, you read {if_match}."
+            f"Rollout {rollout.id} is at version {rollout.generation}, you read {wanted.if_match}."
         )
 
 

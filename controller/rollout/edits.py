@@ -76,6 +76,13 @@ def dropping(reasons: Mapping[str, str]) -> Edit:
     return Edit(drops=dict(reasons))
 
 
+def only_drops(current: Allocation, edit: Edit) -> bool:
+    """Whether an edit does nothing but give up challengers: no other unit loses its arm by it."""
+    if not edit.drops or edit.sets_eligible:
+        return False
+    return _retired(current, edit) == _retired(current, dropping(edit.drops))
+
+
 def survivors(plan: Plan, current: Allocation | None) -> tuple[str, ...]:
     """Challengers that have not been given up."""
     gone = current.dropped if current is not None else {}

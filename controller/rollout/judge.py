@@ -13,9 +13,16 @@ from dataclasses import dataclass
 
 from controller.analysis.integrity import most_double_exposed
 from controller.analysis.report import LookReport, MetricReport
-from controller.experiments.plans import Plan
+from controller.experiments.plans import CHAMPION, Plan
 from controller.experiments.policies import HarmAction
-from controller.rollout.judgement import Clause, Facts, Judgement, Recommendation, Result
+from controller.rollout.judgement import (
+    Clause,
+    Facts,
+    Hold,
+    Judgement,
+    Recommendation,
+    Result,
+)
 from controller.rollout.losers import losers
 from controller.rollout.states import State, Verdict
 from controller.rollout.weigh import (
@@ -107,6 +114,9 @@ def judge(plan: Plan, report: LookReport, facts: Facts, *, evidence_sha256: str)
         },
         missing_seconds=missing,
         drop=drop,
+        held=tuple(hold for metric in report.metrics for hold in _held(metric))
+        if judged_on_outcomes
+        else (),
     )
 
 
@@ -244,33 +254,63 @@ def _worse(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
 
 
 def _freshness(report: LookReport, plan: Plan) -> Iterator[_Ruling]:
+    """Outcomes that arrive, of every living arm alike; those of one alone hold the whole rollout.
+
+    What was given up is not in the report any more, and its silence holds nobody.
+    """
     most = plan.policy.data.max_age_seconds
     for key in plan.slot.metrics:
         metric = report.metric(key)
+        held = _held(metric)
         fresh = metric is not None and metric.fresh
-        age = None if metric is None else metric.age_seconds
         yield _Ruling(
             clause=Clause(
                 id=f"fresh.{key}",
-                result=Result.PASS if fresh else Result.UNKNOWN,
-                observed=age,
+                result=Result.PASS if fresh and not held else Result.UNKNOWN,
+                observed=[hold.document() for hold in held] if held else _age(metric),
                 threshold=most,
-                flip_if=f"no outcome arrives for {most:g} seconds"
-                if fresh
-                else "outcomes arrive again, in both arms alike",
+                flip_if=_flip_of_held(held, plan) if held else _flip_of_age(most, fresh=fresh),
             ),
             verdict=Verdict.UNKNOWN,
-            reason=_why_not_fresh(metric, most),
+            reason=_why_not_fresh(metric, held),
         )
 
 
-def _why_not_fresh(metric: MetricReport | None, most: float) -> str:
+def _held(metric: MetricReport | None) -> tuple[Hold, ...]:
+    if metric is None:
+        return ()
+    return tuple(
+        Hold(metric=metric.key, arm=arm, reason=why.reason, cause=why.cause)
+        for arm, why in sorted(metric.held.items())
+    )
+
+
+def _age(metric: MetricReport | None) -> float | None:
+    return None if metric is None else metric.age_seconds
+
+
+def _flip_of_age(most: float, *, fresh: bool) -> str:
+    return f"no outcome arrives for {most:g} seconds" if fresh else "outcomes arrive again"
+
+
+def _flip_of_held(held: tuple[Hold, ...], plan: Plan) -> str:
+    """What would free the rollout: the outcomes, or giving up an arm that others can do without."""
+    several = len(plan.challengers) > 1
+    wanted = []
+    for cause, reason in sorted({(hold.cause, hold.reason) for hold in held}):
+        given_up = f"{cause} is given up (an edit that gives it no weight)"
+        dispensable = several and cause != CHAMPION
+        if reason == "arm_silent":
+            wanted.append(f"an outcome of {cause} arrives" + f", or {given_up}" * dispensable)
+        else:
+            wanted.append(given_up if dispensable else f"never: retry once {cause} reports again")
+    return "; ".join(wanted)
+
+
+def _why_not_fresh(metric: MetricReport | None, held: tuple[Hold, ...]) -> str:
     if metric is None or metric.age_seconds is None:
         return "no_data"
-    if metric.age_seconds > most:
-        return "stale"
-    said = {comparison.reason for comparison in metric.comparisons}
-    return "arm_silent" if "arm_silent" in said else "missing_differs"
+    return held[0].reason if held else "stale"
 
 
 def _exposed(report: LookReport, epoch: int) -> int:

@@ -105,6 +105,30 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A comparison that may not be read although its outcomes arrive.
+
+    Attributes
+    ----------
+    metric, arm : str
+        Of the comparison; the challenger lives.
+    reason : str
+        `arm_silent` or `missing_differs`.
+    cause : str
+        The arm whose outcomes are missing, perhaps the champion.
+    """
+
+    metric: str
+    arm: str
+    reason: str
+    cause: str
+
+    def document(self) -> dict[str, str]:
+        """The JSON form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What the evidence of one look amounts to.
 
@@ -128,6 +152,8 @@ class Judgement:
         How long the stalest metric has been overdue; 0 where none is.
     drop : tuple of Drop
         Challengers to give up now; empty where none has lost, or all have.
+    held : tuple of Hold
+        Comparisons of living challengers that hold the rollout, and whose outcomes are missing.
     """
 
     verdict: Verdict
@@ -147,6 +173,7 @@ class Judgement:
     lead: Mapping[str, float | None]
     missing_seconds: float
     drop: tuple[Drop, ...] = ()
+    held: tuple[Hold, ...] = ()
 
     def clause(self, clause: str) -> Clause | None:
         """The clause of that id."""
@@ -162,6 +189,7 @@ class Judgement:
             "harm": list(self.harm),
             "lead": dict(self.lead),
             "drop": [loser.document() for loser in self.drop],
+            "held": [hold.document() for hold in self.held],
         }
 
     @classmethod
@@ -176,6 +204,7 @@ class Judgement:
                 "blockers": tuple(document["blockers"]),
                 "harm": tuple(document["harm"]),
                 "drop": tuple(Drop.from_document(part) for part in document.get("drop", ())),
+                "held": tuple(Hold(**part) for part in document.get("held", ())),
             }
         )
 

@@ -62,14 +62,17 @@ _OVER = (MetricVerdict.NO_DIFFERENCE, MetricVerdict.WORSE, MetricVerdict.HARM)
 
 
 def weigh_arm(report: LookReport, plan: Plan, arm: str) -> Weighed:
-    """One challenger: intersection-union, the OEC and every guardrail must be shown."""
+    """One challenger: intersection-union, the OEC and every guardrail must be shown.
+
+    A guardrail that is seen only after the decision shows nothing; its alarm is heard elsewhere.
+    """
     oec = oec_by_arm(report, plan).get(arm)
     guardrails = [
         found
         for metric in report.metrics
         if metric.role == "guardrail"
         for found in metric.comparisons
-        if found.arm == arm
+        if found.arm == arm and not is_alarm_alone(found)
     ]
     if oec is None:
         verdict, reason = Verdict.UNKNOWN, "no_data"
@@ -110,7 +113,7 @@ def _open(plan: Plan, oec: Comparison, guardrails: Sequence[Comparison]) -> tupl
 def _evidence_clauses(report: LookReport, plan: Plan, arm: str) -> Iterator[Clause]:
     for metric in report.metrics:
         for comparison in metric.comparisons:
-            if comparison.arm == arm:
+            if comparison.arm == arm and not is_alarm_alone(comparison):
                 yield _evidence_clause(plan, metric, comparison)
 
 
@@ -158,6 +161,7 @@ def of_arms(report: LookReport, arms: Collection[str]) -> LookReport:
             replace(
                 metric,
                 comparisons=tuple(found for found in metric.comparisons if found.arm in arms),
+                held={arm: why for arm, why in metric.held.items() if arm in arms},
             )
             for metric in report.metrics
         ),
@@ -184,6 +188,18 @@ def harmed_metrics(report: LookReport) -> Sequence[tuple[MetricReport, Compariso
         for found in metric.comparisons
         if is_harm(found)
     ]
+
+
+def is_alarm_alone(comparison: Comparison) -> bool:
+    """Whether its claim may not move for good, and nothing but its harm alarm guards.
+
+    What is silent, stale or missing is not meant: that is unknown, and unknown never advances.
+    """
+    return (
+        comparison.verdict is MetricVerdict.UNKNOWN
+        and comparison.reason == "after_decision"
+        and any(test.claim == "harm" for test in comparison.tests)
+    )
 
 
 def is_harm(comparison: Comparison) -> bool:

@@ -12,7 +12,8 @@ from controller.aggregation.exposures import Target
 from controller.flow.ports.ingest import First
 from controller.storage.sql.exceptions import SqlExceptions
 from controller.storage.sql.identities import SqlAliases, SqlIdentities
-from controller.storage.sql.schema.identities import SideDocumentRow
+from controller.storage.sql.schema.identities import SideBlockRow, SideDocumentRow
+from controller.storage.sql.side_documents import SqlSideDocuments
 from tests.property.test_aggregation_ledger import new_world
 
 Look = Callable[[Connection, Target], Any]
@@ -74,8 +75,29 @@ LOOKS: dict[str, tuple[Look, str]] = {
             "(project=? AND rollout=? AND pinned<?)"
         ),
     ),
+    "unnamed": (
+        lambda c, _: SqlSideDocuments(c).unnamed(*NAME, most=5),
+        (
+            "exceptions USING COVERING INDEX ix_exceptions_project_rollout_hash "
+            "(project=? AND rollout=? AND hash=?)"
+        ),
+    ),
+    "wanted": (
+        lambda c, _: SqlSideDocuments(c).wanted(*NAME, bytes(8), most=5),
+        (
+            "exceptions USING COVERING INDEX ix_exceptions_project_rollout_hash "
+            "(project=? AND rollout=? AND hash>?)"
+        ),
+    ),
+    "stale": (
+        lambda c, _: SqlSideDocuments(c).stale(*NAME, most=5),
+        (
+            "side_blocks USING INDEX ix_side_blocks_project_rollout_until_low "
+            "(project=? AND rollout=? AND until=?)"
+        ),
+    ),
     "document": (
-        lambda c, _: SqlExceptions(c).document(*NAME),
+        lambda c, _: SqlSideDocuments(c).in_force(*NAME),
         (
             "side_documents USING INDEX ix_side_documents_project_rollout_number "
             "(project=? AND rollout=?)"
@@ -118,3 +140,4 @@ def test_a_look_up_is_a_search_by_its_own_index(name: str) -> None:
 
 def test_the_long_body_of_a_side_document_is_its_last_column() -> None:
     assert SideDocumentRow.__table__.columns.keys()[-1] == "body"
+    assert SideBlockRow.__table__.columns.keys()[-2:] == ["hashes", "packed"]

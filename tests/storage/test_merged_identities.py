@@ -14,7 +14,9 @@ from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError
 
 from controller.assignment.choice import Pin, Reason
+from controller.assignment.document import write_gates
 from controller.assignment.hashing import PPM, bucket, hash_unit, keyed_hash
+from controller.assignment.ruleset import Gates, Overrides
 from controller.errors import AliasConflict, InvalidInput, Unavailable
 from controller.flow.aggregate import drain
 from controller.flow.aliases import (
@@ -26,25 +28,35 @@ from controller.flow.aliases import (
 from controller.flow.exceptions import (
     NOBODY,
     Rebuilder,
-    keep_arms,
     pin_exceptions,
     pin_of,
-    publish_exceptions,
 )
 from controller.flow.mature import mature
+from controller.flow.pin_health import pin_health
 from controller.flow.pinning import assign_pinned
 from controller.flow.ports_pins import PinKey
 from controller.flow.recount import recount
-from controller.flow.service_counts import excepted_units
 from controller.storage.memory.pins import MemoryPins
 from controller.storage.sql.database import Database
 from controller.storage.sql.ingest import SqlIngest
 from controller.storage.sql.rollouts import SqlRollouts
 from controller.storage.sql.schema.rollouts import AllocationRow
+from controller.storage.sql.traffic import SqlTraffic
 from controller.storage.sql.unit_of_work import SqlStore
 from controller.storage.sql.units import UNITS
-from tests.merging import SPEND, TYPE, apart, merge, pin, published, said
-from tests.traffic import SALT, World, ago
+from tests.merging import (
+    SPEND,
+    TYPE,
+    apart,
+    keep_met_arms,
+    merge,
+    pin,
+    publish_exceptions,
+    published,
+    said,
+    side_document,
+)
+from tests.traffic import FIRST_RULESET, SALT, World, ago
 
 
 @pytest.fixture
@@ -304,10 +316,7 @@ def test_without_identities_no_exception_is_looked_through(
     """A rollout may hold a million units that keep their arm and none that is merged."""
     first, _ = apart(world)
     world.run([world.exposure(first, ago(300))])
-    with store.writing() as work:
-        rollout = work.rollouts.get("default", "r1")
-        assert rollout is not None
-        assert keep_arms(work, rollout, [1]) == 1
+    assert keep_met_arms(store) == 1
     seen: list[str] = []
 
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
@@ -362,9 +371,42 @@ def test_who_stands_for_a_retired_bucket_sees_the_champion_and_is_not_analysed(
     mine = pin(pins, later, allocation=2)
     assert mine is not None
     assert mine.arm == NOBODY
+    with store.reading() as work:
+        assert work.tallies.read("default", "r1")["r1", "merged_retired.2"] == 1
     assert publish_exceptions(store)
     choice = assign_pinned(published(store), "slot", later, pins=pins, now=0)
     assert (choice.arm, choice.exposed) == ("champion", False)
+
+
+def test_an_override_is_for_the_id_it_names_and_the_identity_that_it_splits_is_counted(
+    world: World, store: SqlStore, pins: MemoryPins
+) -> None:
+    first, later = apart(world)
+    others = world.units(2, prefix="v")
+    hand = Overrides(key="key", arms={keyed_hash("key", TYPE, later): "challenger"})
+    with world.database.begin() as connection:
+        gates = write_gates(Gates(overrides=hand))
+        SqlTraffic(connection).add_gates("default", "slot", gates, ruleset=FIRST_RULESET)
+    world.run([world.exposure(first, ago(300))])
+    for unit in (later, *others):
+        merge(world, unit, first)
+    with store.reading() as work:
+        rollout = work.rollouts.get("default", "r1")
+        assert rollout is not None
+        seen = pin_health(work, rollout)
+    assert (seen["merged"], seen["merged_kept_out"], seen["merged_retired"]) == (3, 1, 0)
+    pin_exceptions(store, pins)
+    assert publish_exceptions(store)
+    rules = published(store)
+    slot = replace(rules.slots["slot"], overrides=hand)
+    rules = replace(rules, slots={"slot": slot})
+    answers = {
+        unit: assign_pinned(rules, "slot", unit, pins=pins, now=0).reason
+        for unit in (first, later, *others)
+    }
+    assert answers[later] is Reason.OVERRIDE
+    assert answers[first] is Reason.SPLIT, "the id that is analysed stays in its arm"
+    assert {answers[unit] for unit in others} == {Reason.PINNED}
 
 
 # ---------------------------------------------------------------- what SDKs are told
@@ -378,9 +420,7 @@ def test_the_ruleset_names_a_document_of_hashes(world: World, store: SqlStore) -
     rules = published(store).slots["slot"].rollout
     assert rules is not None
     assert rules.exceptions is not None
-    with store.reading() as work:
-        body = work.exceptions.body("default", rules.exceptions)
-    assert body is not None
+    body = side_document(store, rules.exceptions)
     document = json.loads(body)
     assert document["units"] == [keyed_hash(document["key"], TYPE, later)]
     assert later.encode() not in body
@@ -413,7 +453,7 @@ def age(store: SqlStore, seconds: int) -> None:
 
 def units_in_force(store: SqlStore) -> int:
     with store.reading() as work:
-        held = work.exceptions.document("default", "r1")
+        held = work.side_documents.in_force("default", "r1")
     assert held is not None
     return held.units
 
@@ -424,11 +464,8 @@ def test_units_that_lost_their_eligibility_keep_their_arm(
     met = world.units(3)
     world.send([world.exposure(unit, ago(300)) for unit in met])
     world.drain()
-    with store.writing() as work:
-        rollout = work.rollouts.get("default", "r1")
-        assert rollout is not None
-        assert keep_arms(work, rollout, [1]) == 3
-        assert keep_arms(work, rollout, [1]) == 0
+    assert keep_met_arms(store) == 3
+    assert keep_met_arms(store) == 0
     pin_exceptions(store, pins)
     for unit in met:
         mine = pin(pins, unit)
@@ -532,7 +569,7 @@ def test_an_exposure_from_before_a_narrowing_is_excepted_however_late_it_comes(
         excepted = work.identities.excepted(world.target, [early, late])
     assert {unit: one.reason for unit, one in excepted.items()} == {early: "eligibility"}
     with store.reading() as work:
-        assert excepted_units(work, "default", "r1") == 1
+        assert work.tallies.read("default", "r1")["r1", "excepted_eligibility"] == 1
 
 
 def narrow(world: World) -> None:

@@ -31,6 +31,7 @@ KEY = Key(
     signing_key="b" * 64,
     scopes=frozenset({Scope.INGEST, Scope.EVALUATE}),
     origins=("https://shop.example",),
+    client=True,
     created_by="mary",
     created_at=NOW,
     expires_at=NOW + timedelta(days=1),
@@ -91,6 +92,11 @@ def test_sessions_are_found_touched_and_ended(work: Work) -> None:
     later = NOW + timedelta(minutes=5)
     work.people.touch_session(SESSION.id_hash, at=later)
     assert work.people.session(SESSION.id_hash) == replace(SESSION, seen_at=later)
+    work.people.confirm_session(SESSION.id_hash, at=later)
+    assert work.people.session(SESSION.id_hash) == replace(
+        SESSION, seen_at=later, authenticated_at=later
+    )
+    assert work.people.session("d" * 64) == replace(SESSION, id_hash="d" * 64)
     work.people.forget_sessions(seen_before=later)
     assert work.people.session("d" * 64) is None
     work.people.end_session(SESSION.id_hash)
@@ -121,7 +127,8 @@ def test_an_answer_is_kept_for_its_key(work: Work) -> None:
     held = work.replays.get("default", "k")
     assert held is not None
     assert (held.request_sha256, held.status) == ("r" * 64, 0)
-    work.replays.finish("default", "k", status=201, body=b'{"a":1}')
+    told = {"ETag": '"1"', "Location": "/v1/rollouts/r-1"}
+    work.replays.finish("default", "k", status=201, body=b'{"a":1}', headers=told)
     kept = work.replays.reserve("default", "k", "r" * 64, at=NOW)
     assert kept is not None
     assert (kept.status, kept.body) == (201, b'{"a":1}')

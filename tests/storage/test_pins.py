@@ -77,7 +77,7 @@ def pins(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Pins]:
     client = connect(url, connect_seconds=5, answer_seconds=5)
     client.flushall()
     with client:
-        yield RedisPins(client)
+        yield RedisPins(client, namespace="n")
 
 
 def test_the_first_writer_wins(pins: Pins) -> None:
@@ -189,11 +189,11 @@ def test_memory_forgets_when_the_time_is_over() -> None:
 def test_valkey_lengthens_a_units_life_and_never_shortens_it(valkey: Valkey) -> None:
     valkey.ask("FLUSHALL")
     with connect(valkey.url, answer_seconds=5) as client:
-        pins = RedisPins(client)
+        pins = RedisPins(client, namespace="n")
         lives = []
         for rollout_id, ttl in (("r-1", 1000), ("r-2", 500), ("r-3", 2000)):
             pins.claim(key(), rollout_id, MINE, ttl_seconds=ttl)
-            (name,) = client.scan_iter("pin:default:*")
+            (name,) = client.scan_iter("pin:n:default:*")
             lives.append(client.ttl(name))
     assert lives == [1000, 1000, 2000]
 
@@ -201,7 +201,7 @@ def test_valkey_lengthens_a_units_life_and_never_shortens_it(valkey: Valkey) -> 
 def test_no_raw_unit_id_reaches_valkey(valkey: Valkey) -> None:
     valkey.ask("FLUSHALL")
     with connect(valkey.url, answer_seconds=5) as client:
-        RedisPins(client).claim(key("customer-31337"), "r-1", MINE, ttl_seconds=HOUR)
+        RedisPins(client, namespace="n").claim(key("customer-31337"), "r-1", MINE, ttl_seconds=HOUR)
         (name,) = client.scan_iter("*")
         assert b"31337" not in name
         assert client.hgetall(name) == {b"r-1.1": b"4711.challenger"}
@@ -211,7 +211,7 @@ def test_a_unit_takes_at_most_200_bytes(valkey: Valkey) -> None:
     """Measured on the server over 5,000 units with UUID-like ids, one live rollout each."""
     valkey.ask("FLUSHALL")
     with connect(valkey.url, answer_seconds=5) as client:
-        pins = RedisPins(client)
+        pins = RedisPins(client, namespace="abcd")  # as long as a derived one
         before = client.info("memory")["used_memory"]
         for start in range(0, 5000, 500):
             units = [key(f"{number:032x}") for number in range(start, start + 500)]

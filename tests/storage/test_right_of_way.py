@@ -48,6 +48,7 @@ def test_a_heap_waits_for_another_process_and_only_so_long(tmp_path: Path) -> No
         way.give()
         assert time.monotonic() - started >= LONGEST_SECONDS
         holder.kill()
+        holder.wait()
     started = time.monotonic()
     way.give()
     assert time.monotonic() - started < LONGEST_SECONDS, "the kernel let go of it"

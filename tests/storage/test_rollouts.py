@@ -217,6 +217,9 @@ def test_looks_are_thinned_evenly_and_the_newest_stays(
     assert numbers[-1:] == ([taken] if taken else [])
     steps = {later - earlier for earlier, later in pairwise(numbers)}
     assert len(steps) <= 1
+    with store.reading() as work:
+        page = work.evidence.looks_after("default", "r-1", after=3, most=most)
+    assert [look.number for look in page] == list(range(4, taken + 1))[:most]
 
 
 # ---------------------------------------------------------------- approvals and decisions

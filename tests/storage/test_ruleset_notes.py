@@ -37,7 +37,7 @@ def valkey(request: pytest.FixtureRequest) -> Iterator[Valkey]:
 def notes(valkey: Valkey) -> Iterator[RedisNotes]:
     valkey.ask("FLUSHALL")
     with connect(valkey.url, answer_seconds=5) as client:
-        yield RedisNotes(client)
+        yield RedisNotes(client, namespace="n")
 
 
 def test_only_a_newer_ruleset_replaces_the_copy(notes: RedisNotes) -> None:
@@ -89,7 +89,7 @@ def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisN
     async def listen() -> list[Note]:
         heard: list[Note] = []
         async with AsyncRedis.from_url(valkey.url) as client:
-            following = follow_all(client, wait_seconds=0.5)
+            following = follow_all(client, namespace="n", wait_seconds=0.5)
             assert await anext(following) is None
             for project in ("default", "other"):
                 await asyncio.to_thread(notes.publish, project, copy(7))
@@ -105,7 +105,7 @@ def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisN
 
 def test_a_store_that_is_gone_is_said(valkey: Valkey) -> None:
     with connect("unix:///nowhere/at/all") as client:
-        notes = RedisNotes(client)
+        notes = RedisNotes(client, namespace="n")
         with pytest.raises(Unavailable):
             notes.publish("default", copy(1))
         with pytest.raises(Unavailable):
@@ -114,12 +114,28 @@ def test_a_store_that_is_gone_is_said(valkey: Valkey) -> None:
             next(notes.follow("default"))
 
 
-@pytest.mark.parametrize("data", [None, 1, b"", b"x y", b"-1 x", b"\xff"])
+DIGEST = b"a" * 64
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(None, 1, b"", b"x y", b"-1 x", b"\xff", b"5 x", b"5 " + DIGEST + b"\n"),
+        *(number + b" " + DIGEST for number in (b"", b"0", b"\xb2", b"+5", b"9" * 5_000)),
+        b"%d " % 2**53 + DIGEST,
+    ],
+)
 def test_what_is_no_note_is_ignored(data: object) -> None:
-    assert decode_note(channel("default").encode(), data) is None
+    assert decode_note(channel("n", "default").encode(), data) is None
+
+
+def test_a_channel_that_is_no_text_stops_nobody() -> None:
+    note = decode_note(b"ruleset-note:n:\xff", b"5 " + DIGEST)
+    assert note is not None
+    assert (note.version, note.project) == (5, "\ufffd")
 
 
 def test_half_a_copy_is_no_copy(valkey: Valkey, notes: RedisNotes) -> None:
     notes.publish("default", copy(5))
-    valkey.ask("HDEL", "ruleset-copy:{default}", "body")
+    valkey.ask("HDEL", "ruleset-copy:n:{default}", "body")
     assert notes.current("default") is None

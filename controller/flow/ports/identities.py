@@ -124,17 +124,22 @@ class ToPin(NamedTuple):
     pinned: int
 
 
-class SideDocument(NamedTuple):
-    """The side document in force of one rollout; `number` counts them from 1."""
+class Keeping(NamedTuple):
+    """An order: units of `series` first exposed in an epoch below `before_epoch` keep their arm.
 
-    sha256: str
-    number: int
-    units: int
-    age_seconds: float
+    Given by the edit that opened `allocation`; `after_unit` is the last unit that was looked at.
+    """
+
+    project: str
+    rollout: str
+    allocation: int
+    series: int
+    before_epoch: int
+    after_unit: str = ""
 
 
 class Exceptions(Protocol):
-    """What pins and side documents are made from."""
+    """What pins are made from."""
 
     def some(self) -> bool:
         """Whether there is any exception in any rollout."""
@@ -156,30 +161,27 @@ class Exceptions(Protocol):
         """Their pins are written; one that has changed since is left to be written again."""
         ...
 
-    def counts(self, project: str, rollout: str) -> Mapping[str, int]:
-        """How many units are excepted, by reason."""
+    def order_keeping(self, order: Keeping) -> None:
+        """Have units keep their arm; an order that waits and asks for less goes."""
         ...
 
-    def units(self, project: str, rollout: str) -> Sequence[str]:
-        """Every excepted unit."""
+    def keepings(self) -> Sequence[Keeping]:
+        """Orders that have not been carried out yet, in order of name."""
         ...
 
-    def except_met(self, project: str, rollout: str, series: Sequence[int]) -> int:
-        """Every analysed unit of these series keeps its arm, whatever it is asked; how many."""
+    def is_keeping(self, project: str, rollout: str) -> bool:
+        """Whether there is one for this rollout."""
         ...
 
-    def document(self, project: str, rollout: str) -> SideDocument | None:
-        """The side document in force."""
+    def drop_keeping(self, order: Keeping) -> None:
+        """Have it carried out no further."""
         ...
 
-    def add_document(
-        self, project: str, rollout: str, *, sha256: str, number: int, units: int, body: bytes
-    ) -> None:
-        """Put a side document in force; those that nobody can still need are dropped."""
-        ...
+    def keep_some(self, order: Keeping, *, most: int) -> int | None:
+        """Carry out the next part of an order; how many exceptions are new, None where it is gone.
 
-    def body(self, project: str, sha256: str) -> bytes | None:
-        """The bytes of a side document."""
+        `most` units are looked at. With the last of them the order goes.
+        """
         ...
 
 

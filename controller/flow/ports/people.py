@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -26,7 +26,8 @@ class Key:
     """A service key: the secret itself is never stored.
 
     `auth_hash` is the SHA-256 of the authentication half, `signing_key` the derived half that
-    signs rulesets for this key's holder.
+    signs rulesets for this key's holder. A `client` key is public: it lies in a browser, where it
+    works from `origins` alone, or, without any, on phones.
     """
 
     project: str
@@ -36,6 +37,7 @@ class Key:
     signing_key: str
     scopes: frozenset[Scope]
     origins: tuple[str, ...] = ()
+    client: bool = False
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None
@@ -44,7 +46,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A signed-in browser: `id_hash` is the SHA-256 of the cookie."""
+    """A signed-in browser: `id_hash` is the SHA-256 of the cookie.
+
+    `authenticated_at` is when its operator last gave their password.
+    """
 
     id_hash: str
     operator: str
@@ -73,6 +78,7 @@ class People(Protocol):
     def add_session(self, session: Session) -> None: ...
     def session(self, id_hash: str) -> Session | None: ...
     def touch_session(self, id_hash: str, *, at: datetime) -> None: ...
+    def confirm_session(self, id_hash: str, *, at: datetime) -> None: ...
     def end_sessions(self, operator: str) -> None: ...
     def end_session(self, id_hash: str) -> None: ...
     def forget_sessions(self, *, seen_before: datetime) -> None: ...
@@ -93,6 +99,7 @@ class Replay:
     request_sha256: str
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Replays(Protocol):
@@ -108,7 +115,15 @@ class Replays(Protocol):
         """None where the key is ours now; else what is known of the request that had it first."""
         ...
 
-    def finish(self, project: str, key: str, *, status: int, body: bytes) -> None: ...
+    def finish(
+        self,
+        project: str,
+        key: str,
+        *,
+        status: int,
+        body: bytes,
+        headers: Mapping[str, str],
+    ) -> None: ...
     def drop(self, project: str, key: str) -> None:
         """Forget a reservation whose request did nothing."""
         ...

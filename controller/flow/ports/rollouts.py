@@ -82,11 +82,22 @@ class Rulesets(Protocol):
 
     def newest(self, project: str) -> PublishedRuleset | None: ...
     def newest_version(self, project: str) -> int: ...
+    def head(self, project: str) -> tuple[int, str] | None:
+        """Version and sha256 of the newest."""
+        ...
+
     def projects(self) -> Sequence[str]:
         """Every project that has published one."""
         ...
 
     def add(self, ruleset: PublishedRuleset) -> None: ...
+    def drop_bodies(self, *, before: datetime, most: int) -> int:
+        """Empty up to `most` bodies published before an instant; how many it were.
+
+        The newest of a project and those that opened an epoch keep theirs, every version and digest
+        stays.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +121,12 @@ class Evidence(Protocol):
     def add_look(self, project: str, rollout: str, look: LookEntry) -> None: ...
     def looks(self, project: str, rollout: str, *, most: int = 500) -> Sequence[LookEntry]:
         """In order of number; thinned evenly where there are more than `most`."""
+        ...
+
+    def looks_after(
+        self, project: str, rollout: str, *, after: int, most: int
+    ) -> Sequence[LookEntry]:
+        """The next `most` after a number, in order, none left out."""
         ...
 
 

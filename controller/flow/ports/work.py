@@ -11,6 +11,7 @@ from controller.flow.ports.definitions import Definitions
 from controller.flow.ports.identities import Aliases, Exceptions, Processes, Tallies
 from controller.flow.ports.people import People, Replays
 from controller.flow.ports.rollouts import Approvals, Decisions, Evidence, Rollouts, Rulesets
+from controller.flow.ports.side_documents import SideDocuments
 from controller.flow.ports.statistics import Measurements
 from controller.flow.ports.traffic import Traffic
 from controller.flow.ports.views import Views
@@ -34,6 +35,9 @@ class Work(Protocol):
 
     def stop_maturing(self, project: str, *, and_aggregating: bool = False) -> datetime:
         """Let no unit enter a metric until this transaction ends.
+
+        It waits for heaps of events that are under way, so it is asked before `take_turn`: nobody
+        else, least of all a kill, waits with it.
 
         Parameters
         ----------
@@ -81,6 +85,8 @@ class Work(Protocol):
     def aliases(self) -> Aliases: ...
     @property
     def exceptions(self) -> Exceptions: ...
+    @property
+    def side_documents(self) -> SideDocuments: ...
     @property
     def tallies(self) -> Tallies: ...
     @property

@@ -51,7 +51,7 @@ class MemoryPins:
 
     def impose(
         self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
-    ) -> None:
+    ) -> Sequence[PinKey]:
         """See `Pins.impose`."""
         with self._lock:
             for key, pin in wanted:
@@ -59,6 +59,7 @@ class MemoryPins:
                 pins[rollout, pin.allocation] = pin
                 ends = self._clock() + ttl_seconds
                 self._units[key] = (max(ends, self._units.get(key, (ends, pins))[0]), pins)
+        return ()
 
     def forget(self, keys: Sequence[PinKey]) -> None:
         """See `Pins.forget`."""

@@ -28,8 +28,11 @@ AGAIN_SECONDS: Final = 60.0
 class RedisKeys:
     """Remembers checked keys through one client; a broken store costs nothing but the memory."""
 
-    def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: Client, *, namespace: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
+        self._namespace = namespace
         self._clock = clock
         self._told: dict[str, float] = {}
 
@@ -40,7 +43,8 @@ class RedisKeys:
             return
         self._told[key.key_id] = now
         try:
-            self._client.set(_name(key.key_id), f"{key.project} {key.auth_hash}", ex=LIFE_SECONDS)
+            value = f"{key.project} {key.auth_hash}"
+            self._client.set(_name(self._namespace, key.key_id), value, ex=LIFE_SECONDS)
         except (RedisError, OSError):
             return
 
@@ -48,12 +52,12 @@ class RedisKeys:
         """This key has ended."""
         self._told.pop(key_id, None)
         try:
-            self._client.delete(_name(key_id))
+            self._client.delete(_name(self._namespace, key_id))
         except (RedisError, OSError):
             return
 
 
-async def project_of_key(client: AsyncRedis, key: str) -> str | None:
+async def project_of_key(client: AsyncRedis, key: str, *, namespace: str) -> str | None:
     """The project of a key that web has checked lately, for the stream process; None otherwise.
 
     Raises
@@ -63,7 +67,7 @@ async def project_of_key(client: AsyncRedis, key: str) -> str | None:
     """
     try:
         key_id, half, _ = split_key(key)
-        known = await client.get(_name(key_id))
+        known = await client.get(_name(namespace, key_id))
     except InvalidInput:
         return None
     except (RedisError, OSError) as error:
@@ -74,5 +78,5 @@ async def project_of_key(client: AsyncRedis, key: str) -> str | None:
     return project if same_key(half, stored) else None
 
 
-def _name(key_id: str) -> str:
-    return f"stream-key:{key_id}"
+def _name(namespace: str, key_id: str) -> str:
+    return f"stream-key:{namespace}:{key_id}"

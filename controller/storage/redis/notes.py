@@ -7,9 +7,10 @@ may be lost: whoever listens also polls.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import RedisError
 
@@ -18,6 +19,10 @@ from controller.storage.redis.connection import Client
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
+
+MOST_VERSION: Final = 2**53 - 1
+"""Above what any clock will give, and the last whole number that every reader of JSON keeps."""
+_DIGESTS: Final = re.compile(b"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,28 +43,38 @@ class Note:
     etag: str
 
 
-def channel(project: str) -> str:
+def channel(namespace: str, project: str) -> str:
     """The pub/sub channel of one project's notes."""
-    return f"ruleset-note:{project}"
+    return f"ruleset-note:{namespace}:{project}"
 
 
 def decode_note(channel_name: bytes, data: object) -> Note | None:
     """A received message as a note; None for anything else."""
-    if not isinstance(data, bytes):
+    head = _head(*data.partition(b" ")[::2]) if isinstance(data, bytes) else None
+    if head is None:
         return None
-    version, _, etag = data.decode("ascii", "replace").partition(" ")
-    project = channel_name.decode().partition(":")[2]
-    return Note(project=project, version=int(version), etag=etag) if version.isdigit() else None
+    version, etag = head
+    project = channel_name.decode("utf-8", "replace").split(":", 2)[-1]
+    return Note(project=project, version=version, etag=etag)
 
 
 class RedisNotes:
-    """Publishes, reads and follows rulesets through one client."""
+    """Publishes, reads and follows rulesets through one client.
 
-    def __init__(self, client: Client) -> None:
+    Parameters
+    ----------
+    namespace : str
+        The deployment's own (`Settings.redis_namespace`).
+    """
+
+    def __init__(self, client: Client, *, namespace: str) -> None:
         self._client = client
+        self._namespace = namespace
 
     def publish(self, project: str, copy: RulesetCopy) -> bool:
         """Store the copy if it is newer and send its note; whether it was newer.
+
+        What stands there and is no copy of ours is written over.
 
         The note of the version that is already there is sent again: whoever stored it may have died
         before its note was out. An older version sends none.
@@ -69,21 +84,24 @@ class RedisNotes:
         Unavailable
             If the store does not answer or refuses; SQL still carries the change.
         """
+        key = self._key(project)
 
         def set_if_newer(transaction: Any) -> int:
-            have = int(transaction.hget(_key(project), "version") or 0)
+            head = _head(*transaction.hmget(key, ["version", "etag"]))
+            have = head[0] if head else 0
             if have < copy.version:
                 transaction.multi()
                 fields = {"version": copy.version, "etag": copy.etag, "body": copy.body}
-                transaction.hset(_key(project), mapping=fields)
+                transaction.hset(key, mapping=fields)
             return have
 
         try:
             # WATCH, read, MULTI: no script, so the store's account needs no right to run any.
             transaction: Any = self._client.transaction
-            had = int(transaction(set_if_newer, _key(project), value_from_callable=True))
+            had = int(transaction(set_if_newer, key, value_from_callable=True))
             if had <= copy.version:
-                self._client.publish(channel(project), f"{copy.version} {copy.etag}")
+                told = channel(self._namespace, project)
+                self._client.publish(told, f"{copy.version} {copy.etag}")
             return had < copy.version
         except (RedisError, OSError) as error:
             raise Unavailable(f"The ruleset's copy was not stored: {error}.") from error
@@ -97,17 +115,30 @@ class RedisNotes:
             If the store does not answer.
         """
         try:
-            stored = self._client.hgetall(_key(project))
+            stored = self._client.hgetall(self._key(project))
         except (RedisError, OSError) as error:
             raise Unavailable(f"The ruleset's copy cannot be read: {error}.") from error
         fields = cast("dict[bytes, bytes]", stored)
-        if not {b"version", b"etag", b"body"} <= fields.keys():
+        head = _head(fields.get(b"version"), fields.get(b"etag"))
+        body = fields.get(b"body")
+        if head is None or body is None:
             return None
-        return RulesetCopy(
-            version=int(fields[b"version"]),
-            etag=fields[b"etag"].decode(),
-            body=fields[b"body"],
-        )
+        version, etag = head
+        return RulesetCopy(version=version, etag=etag, body=body)
+
+    def head(self, project: str) -> tuple[int, str] | None:
+        """Version and sha256 of the stored copy, or None.
+
+        Raises
+        ------
+        Unavailable
+            If the store does not answer.
+        """
+        try:
+            found = self._client.hmget(self._key(project), ["version", "etag"])
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"The ruleset's copy cannot be read: {error}.") from error
+        return _head(*cast("list[bytes | None]", found))
 
     def follow(self, project: str, *, wait_seconds: float = 1.0) -> Iterator[Note | None]:
         """Notes as they come; None whenever `wait_seconds` pass without one.
@@ -121,7 +152,7 @@ class RedisNotes:
             ignore_subscribe_messages=True
         )
         try:
-            subscription.subscribe(channel(project))
+            subscription.subscribe(channel(self._namespace, project))
             while True:
                 message = subscription.get_message(timeout=wait_seconds)
                 yield message and decode_note(message["channel"], message["data"])
@@ -130,9 +161,22 @@ class RedisNotes:
         finally:
             subscription.close()
 
+    def _key(self, project: str) -> str:
+        return f"ruleset-copy:{self._namespace}:{{{project}}}"
+
+
+def _head(version: bytes | None, etag: bytes | None) -> tuple[int, str] | None:
+    """Version and sha256 as they are stored; None where somebody else has written there."""
+    if version is None or etag is None or _DIGESTS.fullmatch(etag) is None:
+        return None
+    if not version.isdigit() or len(version) > len(str(MOST_VERSION)):
+        return None
+    number = int(version)
+    return (number, etag.decode("ascii")) if 0 < number <= MOST_VERSION else None
+
 
 async def follow_all(
-    client: AsyncRedis, *, wait_seconds: float = 1.0
+    client: AsyncRedis, *, namespace: str, wait_seconds: float = 1.0
 ) -> AsyncIterator[Note | None]:
     """Every project's notes, for the stream process; None whenever `wait_seconds` pass without one.
 
@@ -143,7 +187,7 @@ async def follow_all(
     """
     subscription = client.pubsub(ignore_subscribe_messages=True)
     try:
-        await subscription.psubscribe(channel("*"))
+        await subscription.psubscribe(channel(namespace, "*"))
         while True:
             message = await subscription.get_message(timeout=wait_seconds)
             yield message and decode_note(message["channel"], message["data"])
@@ -151,7 +195,3 @@ async def follow_all(
         raise Unavailable(f"Notes stopped coming: {error}.") from error
     finally:
         await subscription.aclose()  # type: ignore[no-untyped-call]
-
-
-def _key(project: str) -> str:
-    return f"ruleset-copy:{{{project}}}"

@@ -1,9 +1,11 @@
 """Pins in Redis or Valkey: one hash per unit, first writer wins, one round trip, bounded waits.
 
-``pin:<project>:{<unit>}`` is a hash whose key's tag is the unit (the first 16 hex digits of its
-keyed hash), so all pins of a unit live in one cluster slot and erasure is one DEL. A field is
-``<rollout>.<allocation>``, its value ``<enrolment bucket>.<arm>``: a new allocation starts without
-pins by its name alone. Claims are HSETNX + HGET + EXPIRE in one pipeline, no script.
+``pin:<namespace>:<project>:{<unit>}`` is a hash whose key's tag is the unit (64 bits of its
+keyed hash, in base64), so all pins of a unit live in one cluster slot and erasure is one DEL. In
+project `default` a key has 30 characters: one more, and Redis takes 16 bytes more a unit. The
+namespace is the deployment's. A field is ``<rollout>.<allocation>``, its value
+``<enrolment bucket>.<arm>``: a new allocation starts without pins by its name alone. Claims are
+HSETNX + HGET + EXPIRE in one pipeline, no script.
 
 A store that is down, slow, read-only or full never costs more than the client's time limits and
 never an error: the caller's own pin stands, the claim waits in memory and is written later.
@@ -11,6 +13,7 @@ never an error: the caller's own pin stands, the claim waits in memory and is wr
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,13 +24,14 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from controller.assignment.choice import Pin
-from controller.assignment.hashing import keyed_hash
+from controller.assignment.hashing import PPM, keyed_hash
 from controller.errors import Unavailable
 from controller.flow.ports_pins import PinCounts, PinKey
 from controller.storage.redis.breaker import Breaker
 from controller.storage.redis.connection import Client
 
 MOST_WAITING: Final = 10_000
+MOST_DIGITS: Final = len(str(PPM))
 _BATCH: Final = 200
 
 _Waiting = tuple[PinKey, str, Pin, int]
@@ -38,6 +42,8 @@ class RedisPins:
 
     Parameters
     ----------
+    namespace : str
+        The deployment's own (`Settings.redis_namespace`).
     drain_seconds : float or None
         While claims wait, a thread tries to write them this often; None leaves that to `drain`.
     """
@@ -46,10 +52,12 @@ class RedisPins:
         self,
         client: Client,
         *,
+        namespace: str,
         breaker: Breaker | None = None,
         drain_seconds: float | None = 1.0,
     ) -> None:
         self._client = client
+        self._namespace = namespace
         self._breaker = breaker or Breaker()
         self._drain_seconds = drain_seconds
         self._drainer: Thread | None = None
@@ -70,7 +78,7 @@ class RedisPins:
         """See `Pins.read`."""
         allocations = (allocation, *earlier)
         fields = [_field(rollout, number) for number in allocations]
-        answers = self._ask([("HMGET", _key(key), *fields) for key in keys])
+        answers = self._ask([("HMGET", self._key(key), *fields) for key in keys])
         self._count(reads=len(keys), skipped=0 if answers else len(keys))
         if answers is None:
             return [None] * len(keys)
@@ -86,7 +94,11 @@ class RedisPins:
     ) -> list[Pin]:
         """See `Pins.claim_many`."""
         answers = self._ask(
-            [command for key, pin in claims for command in _claim(key, rollout, pin, ttl_seconds)]
+            [
+                command
+                for key, pin in claims
+                for command in _claim(self._key(key), rollout, pin, ttl_seconds)
+            ]
         )
         holds: list[Pin] = []
         skipped: list[_Waiting] = []
@@ -102,17 +114,35 @@ class RedisPins:
 
     def impose(
         self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
-    ) -> None:
+    ) -> Sequence[PinKey]:
         """See `Pins.impose`."""
+        refused, works = self._imposed(wanted, rollout, ttl_seconds)
+        if refused and works:
+            refused, _ = self._imposed(refused, rollout, ttl_seconds)
+        if refused and not works:
+            raise Unavailable("The pin store does not answer, so exceptions were not pinned.")
+        return [key for key, _ in refused]
+
+    def _imposed(
+        self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, ttl_seconds: int
+    ) -> tuple[Sequence[tuple[PinKey, Pin]], bool]:
+        """Write pins in one round trip: what was refused, and whether the store works at all."""
         answers = self._ask(
             [
                 command
                 for key, pin in wanted
-                for command in _writing("HSET", key, rollout, pin, ttl_seconds)
+                for command in _writing("HSET", self._key(key), rollout, pin, ttl_seconds)
             ]
         )
-        if answers is None or any(isinstance(answer, RedisError) for answer in answers):
-            raise Unavailable("The pin store does not answer, so exceptions were not pinned.")
+        if answers is None:
+            return wanted, False
+        refused = [
+            one
+            for place, one in enumerate(wanted)
+            if any(map(_is_error, answers[place * _COMMANDS : (place + 1) * _COMMANDS]))
+        ]
+        works = len(refused) < len(wanted) or any(map(_about_its_key, answers))
+        return refused, works
 
     def forget(self, keys: Sequence[PinKey]) -> None:
         """See `Pins.forget`."""
@@ -120,7 +150,7 @@ class RedisPins:
             with self._lock:
                 erased = set(keys)
                 self._waiting = deque(item for item in self._waiting if item[0] not in erased)
-            answers = self._ask([("DEL", _key(key)) for key in keys])
+            answers = self._ask([("DEL", self._key(key)) for key in keys])
         if answers is None or any(isinstance(answer, RedisError) for answer in answers):
             raise Unavailable("The pin store does not answer, so pins were not erased; try again.")
 
@@ -146,7 +176,13 @@ class RedisPins:
 
     def _write(self, batch: Sequence[_Waiting]) -> set[int]:
         """The ids of the claims that were written."""
-        answers = self._ask([command for item in batch for command in _claim(*item)])
+        answers = self._ask(
+            [
+                command
+                for key, rollout, pin, ttl_seconds in batch
+                for command in _claim(self._key(key), rollout, pin, ttl_seconds)
+            ]
+        )
         return {
             id(item)
             for place, item in enumerate(batch)
@@ -201,22 +237,27 @@ class RedisPins:
         if surplus > 0:
             self._count(lost=surplus)
 
+    def _key(self, key: PinKey) -> str:
+        hashed = bytes.fromhex(keyed_hash("pin", key.unit_type, key.unit))
+        unit = urlsafe_b64encode(hashed)[:11].decode()  # 11 characters hold all 64 bits
+        return f"pin:{self._namespace}:{key.project}:{{{unit}}}"
+
     def _count(self, **more: int) -> None:
         with self._lock:
             changes = {name: getattr(self._counts, name) + number for name, number in more.items()}
             self._counts = replace(self._counts, **changes)
 
 
-def _claim(key: PinKey, rollout: str, pin: Pin, ttl_seconds: int) -> list[tuple[Any, ...]]:
+def _claim(name: str, rollout: str, pin: Pin, ttl_seconds: int) -> list[tuple[Any, ...]]:
     """First writer wins, then who won."""
-    return _writing("HSETNX", key, rollout, pin, ttl_seconds)
+    return _writing("HSETNX", name, rollout, pin, ttl_seconds)
 
 
 def _writing(
-    command: str, key: PinKey, rollout: str, pin: Pin, ttl_seconds: int
+    command: str, name: str, rollout: str, pin: Pin, ttl_seconds: int
 ) -> list[tuple[Any, ...]]:
     """Write a pin and read what holds; the unit's life is only ever lengthened."""
-    name, field = _key(key), _field(rollout, pin.allocation)
+    field = _field(rollout, pin.allocation)
     return [
         (command, name, field, f"{pin.bucket}.{pin.arm}"),
         ("HGET", name, field),
@@ -228,8 +269,13 @@ def _writing(
 _COMMANDS: Final = 4
 
 
-def _key(key: PinKey) -> str:
-    return f"pin:{key.project}:{{{keyed_hash('pin', key.unit_type, key.unit)}}}"
+def _is_error(answer: object) -> bool:
+    return isinstance(answer, RedisError)
+
+
+def _about_its_key(answer: object) -> bool:
+    """Whether an error says that something else stands in the key's place."""
+    return isinstance(answer, RedisError) and str(answer).startswith("WRONGTYPE")
 
 
 def _field(rollout: str, allocation: int) -> str:
@@ -248,6 +294,6 @@ def _pin(answer: object, allocation: int) -> Pin | None:
     if not isinstance(answer, bytes):
         return None
     bucket, _, arm = answer.decode("utf-8", "replace").partition(".")
-    if not (bucket.isascii() and bucket.isdigit() and arm):
+    if not (bucket.isascii() and bucket.isdigit() and len(bucket) <= MOST_DIGITS and arm):
         return None
     return Pin(allocation=allocation, arm=arm, bucket=int(bucket))

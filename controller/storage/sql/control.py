@@ -81,7 +81,11 @@ class SqlLeases:
         self._connection = connection
 
     def take(self, name: str, holder: str, *, now: datetime, seconds: float) -> int | None:
-        """The fencing epoch where `holder` has or gets the lease; None where another has it."""
+        """The fencing epoch where `holder` has or gets the lease; None where another has it.
+
+        One that would last for more than twice `seconds` is of a clock that was set back since:
+        its holder, were it alive, would have renewed it. The fencing epoch stops it if it is.
+        """
         until = now + timedelta(seconds=seconds)
         dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
         self._connection.execute(
@@ -92,7 +96,8 @@ class SqlLeases:
         row = self._connection.execute(
             select(LeaseRow.__table__).where(LeaseRow.name == name).with_for_update()
         ).one()
-        if row.holder != holder and row.expires_at > now:
+        last = until + timedelta(seconds=seconds)
+        if row.holder != holder and now < row.expires_at <= last:
             return None
         epoch: int = row.epoch if row.holder == holder else row.epoch + 1
         self._connection.execute(
@@ -127,9 +132,14 @@ class SqlDeployments:
 
     def id(self, *, at: datetime) -> str:
         """The deployment's id, created on first use."""
-        known = self._connection.scalar(select(DeploymentRow.id))
+        known = self.known()
         if known is not None:
-            return str(known)
+            return known
         born = secrets.token_hex(8)
         self._connection.execute(insert(DeploymentRow).values(id=born, created_at=at))
         return born
+
+    def known(self) -> str | None:
+        """The id, or None before its first use."""
+        known = self._connection.scalar(select(DeploymentRow.id))
+        return None if known is None else str(known)

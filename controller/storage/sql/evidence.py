@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from controller.experiments.canonical import canonical_json, sha256_of
@@ -74,12 +74,25 @@ class SqlEvidence:
             .where(*mine, (last - LookRow.number) % step == 0)
             .order_by(LookRow.number)
         )
-        return [
-            LookEntry(
-                number=row.number,
-                evidence_sha256=row.evidence_sha256,
-                taken_at=row.taken_at,
-                summary=row.summary,
-            )
-            for row in rows
-        ]
+        return [_entry(row) for row in rows]
+
+    def looks_after(
+        self, project: str, rollout: str, *, after: int, most: int
+    ) -> Sequence[LookEntry]:
+        """One page, in order of number."""
+        rows = self._connection.execute(
+            select(LookRow.__table__)
+            .where(LookRow.project == project, LookRow.rollout == rollout, LookRow.number > after)
+            .order_by(LookRow.number)
+            .limit(most)
+        )
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: Row[Any]) -> LookEntry:
+    return LookEntry(
+        number=row.number,
+        evidence_sha256=row.evidence_sha256,
+        taken_at=row.taken_at,
+        summary=row.summary,
+    )

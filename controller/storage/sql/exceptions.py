@@ -1,23 +1,23 @@
-"""Exceptions of one rollout as pins and side documents are made from them."""
+"""Exceptions of one rollout as pins are made from them, and orders to make more of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from controller.flow.ports.identities import Because, SideDocument, ToPin
+from controller.flow.ports.identities import Because, Keeping, ToPin
 from controller.storage.sql import bulk
-from controller.storage.sql.database import database_now
 from controller.storage.sql.identities import EXCEPTIONS
-from controller.storage.sql.schema.identities import SideDocumentRow
+from controller.storage.sql.schema.identities import ArmKeepingRow
 from controller.storage.sql.units import UNITS
 
-KEPT: Final = timedelta(seconds=120)
-"""A side document that is out of force is served for so long: an SDK may be about to fetch it."""
+KEEPINGS: Final[Table] = ArmKeepingRow.__table__  # type: ignore[assignment]
 _C = EXCEPTIONS.c
+_K = KEEPINGS.c
+_U = UNITS.c
 
 
 class SqlExceptions:
@@ -55,6 +55,7 @@ class SqlExceptions:
         self, project: str, rollout: str, allocation: int, pins: Sequence[ToPin]
     ) -> None:
         """Their pins are written; one that has changed since is left to be written again."""
+        lock_in_order(self._connection, project, rollout, [pin.unit for pin in pins])
         bulk.update(
             self._connection,
             EXCEPTIONS,
@@ -63,87 +64,97 @@ class SqlExceptions:
             [(project, rollout, pin.unit, pin.stands_for, allocation) for pin in pins],
         )
 
-    def counts(self, project: str, rollout: str) -> dict[str, int]:
-        """How many units are excepted, by reason."""
-        rows = self._connection.execute(
-            select(_C.reason, func.count()).where(*_of(project, rollout)).group_by(_C.reason)
-        )
-        return {reason: n for reason, n in rows}  # noqa: C416 - rows are not pairs to mypy
-
-    def units(self, project: str, rollout: str) -> Sequence[str]:
-        """Every excepted unit."""
-        return self._connection.scalars(select(_C.unit).where(*_of(project, rollout))).all()
-
-    def except_met(self, project: str, rollout: str, series: Sequence[int]) -> int:
-        """Every analysed unit of these series keeps its arm, whatever it is asked; how many."""
-        kept = "project, rollout, unit, stands_for, reason, pinned"
-        place, collation = "%s", ' collate "C"'
-        if self._connection.dialect.name == "sqlite":
-            place, collation = "?", ""
-        marks = ", ".join(place for _ in series)
-        result = self._connection.exec_driver_sql(
-            f"insert into exceptions ({kept}) "
-            f"select project, rollout, unit, unit, '{Because.ELIGIBILITY.value}', 0 "
-            f"from (select distinct project, rollout, unit from {UNITS.name} "
-            f"where project = {place} and rollout = {place} and series in ({marks}) "
-            # In the order in which others insert, so that nobody deadlocks.
-            f"and left_for is null) as met where true order by unit{collation} "
-            "on conflict do nothing",
-            (project, rollout, *series),
-        )
-        return result.rowcount
-
-    def document(self, project: str, rollout: str) -> SideDocument | None:
-        """The side document in force."""
-        row = self._connection.execute(
-            select(
-                SideDocumentRow.sha256,
-                SideDocumentRow.number,
-                SideDocumentRow.units,
-                SideDocumentRow.created_at,
+    def order_keeping(self, order: Keeping) -> None:
+        """Have units keep their arm; an order that waits and asks for less goes."""
+        self._connection.execute(
+            delete(KEEPINGS).where(
+                *_order_of(order), _K.series == order.series, _K.allocation < order.allocation
             )
-            .where(SideDocumentRow.project == project, SideDocumentRow.rollout == rollout)
-            .order_by(SideDocumentRow.number.desc())
-            .limit(1)
+        )
+        self._connection.execute(insert(KEEPINGS).values(order))
+
+    def keepings(self) -> Sequence[Keeping]:
+        """Orders that have not been carried out yet, in order of name."""
+        rows = self._connection.execute(
+            select(KEEPINGS).order_by(_K.project, _K.rollout, _K.allocation)
+        )
+        return [Keeping(*row) for row in rows]
+
+    def is_keeping(self, project: str, rollout: str) -> bool:
+        """Whether there is one for this rollout."""
+        found = select(_K.allocation).where(_K.project == project, _K.rollout == rollout)
+        return self._connection.scalar(found.limit(1)) is not None
+
+    def drop_keeping(self, order: Keeping) -> None:
+        """Have it carried out no further."""
+        self._connection.execute(
+            delete(KEEPINGS).where(*_order_of(order), _K.allocation == order.allocation)
+        )
+
+    def keep_some(self, order: Keeping, *, most: int) -> int | None:
+        """Carry out the next part of an order; how many exceptions are new, None where it is gone.
+
+        `most` units are looked at. With the last of them the order goes.
+        """
+        mine = (*_order_of(order), _K.allocation == order.allocation)
+        row = self._connection.execute(
+            select(KEEPINGS).where(*mine).with_for_update()
         ).one_or_none()
         if row is None:
             return None
-        age = database_now(self._connection) - row.created_at
-        return SideDocument(row.sha256, row.number, row.units, age.total_seconds())
+        order = Keeping(*row)
+        ahead = (
+            _U.project == order.project,
+            _U.rollout == order.rollout,
+            _U.series == order.series,
+            _U.unit > order.after_unit,
+        )
+        end = self._connection.scalar(
+            select(_U.unit).where(*ahead).order_by(_U.unit).offset(most - 1).limit(1)
+        )
+        if end is None:
+            self._connection.execute(delete(KEEPINGS).where(*mine))
+            return self._except(order, *ahead)
+        self._connection.execute(update(KEEPINGS).where(*mine).values(after_unit=end))
+        return self._except(order, *ahead, _U.unit <= end)
 
-    def add_document(
-        self, project: str, rollout: str, *, sha256: str, number: int, units: int, body: bytes
-    ) -> None:
-        """Put a side document in force; those that nobody can still need are dropped."""
-        now = database_now(self._connection)
-        self._connection.execute(
-            delete(SideDocumentRow).where(
-                SideDocumentRow.project == project,
-                SideDocumentRow.rollout == rollout,
-                SideDocumentRow.number < number - 1,
-                SideDocumentRow.created_at < now - KEPT,
-            )
+    def _except(self, order: Keeping, *where: ColumnElement[bool]) -> int:
+        postgres = self._connection.dialect.name == "postgresql"
+        dialect = postgresql if postgres else sqlite
+        # In the order in which others insert, so that nobody deadlocks.
+        by_unit = _U.unit.collate("C") if postgres else _U.unit
+        met = select(
+            _U.project,
+            _U.rollout,
+            _U.unit,
+            _U.unit,
+            literal(Because.ELIGIBILITY.value),
+            literal(0),
+        ).where(*where, _U.epoch < order.before_epoch, _U.left_for.is_(None))
+        into = dialect.insert(EXCEPTIONS).from_select(
+            ["project", "rollout", "unit", "stands_for", "reason", "pinned"], met.order_by(by_unit)
         )
-        self._connection.execute(
-            insert(SideDocumentRow).values(
-                project=project,
-                sha256=sha256,
-                rollout=rollout,
-                number=number,
-                units=units,
-                body=body,
-                created_at=now,
-            )
+        result = self._connection.execute(
+            into.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
         )
+        return result.rowcount
 
-    def body(self, project: str, sha256: str) -> bytes | None:
-        """The bytes of a side document."""
-        return self._connection.scalar(
-            select(SideDocumentRow.body).where(
-                SideDocumentRow.project == project, SideDocumentRow.sha256 == sha256
-            )
-        )
+
+def lock_in_order(connection: Connection, project: str, rollout: str, units: Iterable[str]) -> None:
+    """Take these exceptions in the order in which others insert, so that nobody deadlocks.
+
+    Pins are marked, hashes stored and merges applied by several workers at once; an update alone
+    takes its rows in whatever order the planner likes. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        wanted = (*_of(project, rollout), bulk.among(connection, _C.unit, units))
+        ordered = select(_C.unit).where(*wanted).order_by(_C.unit.collate("C"))
+        connection.execute(ordered.with_for_update())
 
 
 def _of(project: str, rollout: str) -> tuple[Any, ...]:
     return (_C.project == project, _C.rollout == rollout)
+
+
+def _order_of(order: Keeping) -> tuple[Any, ...]:
+    return (_K.project == order.project, _K.rollout == order.rollout)

@@ -289,7 +289,7 @@ class SqlIdentities:
             self._connection,
             EXCEPTIONS,
             [
-                (target.project, target.rollout, one.unit, one.stands_for, one.reason, 0)
+                (target.project, target.rollout, one.unit, one.stands_for, one.reason, 0, None)
                 for one in sorted(changed)
             ],
             tail=" on conflict (project, rollout, unit) do update set "

@@ -31,6 +31,8 @@ from controller.storage.sql.units import SqlUnits
 KEEP_BODIES_SECONDS: Final = 2 * 86_400.0
 Prepared = TypeVar("Prepared")
 INGEST_LOCK = 0x696E6765
+TURNSTILE_LOCK = 0x74757273
+"""Taken before `INGEST_LOCK` is taken alone: of many workers one stands in its queue."""
 
 
 class SqlIngestWork:
@@ -143,11 +145,12 @@ class SqlIngest:
     def _any_free(
         self, stack: ExitStack, budget: int, prepare: Callable[[Sequence[Claimed]], Prepared]
     ) -> tuple[Connection, Sequence[Claimed], Prepared]:
-        """PostgreSQL: rows that nobody else holds, locked while they are prepared."""
+        """PostgreSQL: rows that nobody else holds, prepared before anybody has to wait for it."""
         connection = stack.enter_context(self.database.begin())
-        connection.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": INGEST_LOCK})
         claimed = Queue(self.database, connection).claim(budget)
-        return connection, claimed, prepare(claimed)
+        prepared = prepare(claimed)
+        connection.execute(text("select pg_advisory_xact_lock_shared(:key)"), {"key": INGEST_LOCK})
+        return connection, claimed, prepared
 
     def sweep(self, *, keep_seconds: float = KEEP_BODIES_SECONDS) -> int:
         """Drop bodies of requests that were aggregated and are older than that.
@@ -173,7 +176,8 @@ class SqlIngest:
         self.database.right_of_way.give()
         with self.database.begin() as connection:
             if not self.database.is_sqlite:
-                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": INGEST_LOCK})
+                for key in (TURNSTILE_LOCK, INGEST_LOCK):
+                    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
             yield SqlIngestWork(connection, Queue(self.database, connection), self._cache)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import sqrt
+from math import ceil, fsum, sqrt
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -20,7 +20,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from controller.aggregation.attribution import Fold, Happened
+from controller.aggregation.attribution import Fold, Happened, quantile_cap
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.statistics import Epoch, Freshness, Moments, Statistics
 from controller.aggregation.sums import Sums
@@ -28,6 +28,7 @@ from controller.events.times import format_time
 from controller.experiments.metrics import Complete, Metric, MetricType
 from controller.flow.ports.statistics import Observed
 from controller.rollout.record import Rollout
+from controller.stats.rounding import beyond_rounding, square_error
 from controller.storage.sql.accumulators import ACCUMULATORS, read_sums
 from controller.storage.sql.base import Json, from_micros, to_micros
 from controller.storage.sql.completeness import FRESHNESS, read_watermark
@@ -88,17 +89,22 @@ class SqlMeasurements:
         )
 
     def observed(self, project: str, slot: str, metric: Metric) -> Observed | None:
-        """Baseline from the newest complete champion units of a slot at rest."""
+        """Baseline from the newest complete champion units of a slot at rest.
+
+        As a rollout would read them: values are capped where the metric is winsorized, and what its
+        look-back explains is no part of the standard deviation.
+        """
         exposed = self._observed_units(project, slot, metric)
         if len(exposed) < LEAST_OBSERVED:
             return None
         found = self._observed_outcomes(project, slot, metric, list(exposed))
-        fold = Fold(metric)
-        sums = Sums.of(
-            fold(exposed_us, found.get(unit, ())) for unit, exposed_us in exposed.items()
-        )
+        fold, cap = Fold(metric), _cap(metric, exposed, found)
+        parts = [fold(us, found.get(unit, ()), cap=cap) for unit, us in exposed.items()]
+        sums = Sums.of(parts)
         if sums.n < LEAST_OBSERVED:
             return None
+        if metric.q is not None:
+            return _quantile_baseline([part.outcomes for part in parts if part.outcomes], metric.q)
         return _baseline(metric, sums.moments())
 
     def observed_days(self, project: str, slot: str) -> Sequence[int]:
@@ -271,11 +277,55 @@ def _open_units(
     return waiting
 
 
+def _cap(
+    metric: Metric, exposed: Mapping[str, int], found: Mapping[str, Sequence[Happened]]
+) -> float | None:
+    """The largest value of one unit: as stated, or the quantile of these very units."""
+    cap = metric.winsorize
+    if cap is None or cap.quantile is None:
+        return None if cap is None else cap.value
+    fold = Fold(metric)
+    parts = (fold(exposed_us, found.get(unit, ())) for unit, exposed_us in exposed.items())
+    return quantile_cap([part.value for part in parts if part.value is not None], cap.quantile)
+
+
+def _unexplained(moments: Moments) -> float:
+    """Sum of squares that a regression on the covariate leaves: m2 (1 - r^2)."""
+    if not moments.covariate_m2 > 0.0:
+        return moments.m2
+    explained = moments.covariate_cross_m2**2 / moments.covariate_m2
+    return beyond_rounding(moments.m2 - explained, square_error(moments.m2, explained))
+
+
+def _quantile_baseline(units: Sequence[Sequence[float]], q: float) -> Observed:
+    """Level of the quantile, and the spread a unit that its difference behaves as if it had.
+
+    A quantile's error is that of the share below it over the density there: with C of a unit's n
+    outcomes at or below the level, sd = sqrt(mean of (C - q n)^2) / (mean of n x density). The
+    density is the slope between the quantiles h to both sides, h = N^(-1/3), at most half the
+    smaller tail (Siddiqui 1960, "Distribution of quantiles in samples from a bivariate
+    population").
+    """
+    rising = sorted(value for outcomes in units for value in outcomes)
+    total = len(rising)
+
+    def at(share: float) -> float:
+        return rising[min(total - 1, max(0, ceil(share * total) - 1))]
+
+    level, step = at(q), min(total ** (-1.0 / 3.0), min(q, 1.0 - q) / 2.0)
+    gaps = [sum(x <= level for x in outcomes) - q * len(outcomes) for outcomes in units]
+    spread = sqrt(fsum(gap * gap for gap in gaps) / (len(units) - 1)) / (total / len(units))
+    return Observed(
+        units=len(units), mean=level, sd=spread * (at(q + step) - at(q - step)) / (2.0 * step)
+    )
+
+
 def _baseline(metric: Metric, moments: Moments) -> Observed:
     """Mean and standard deviation a unit; a ratio by the delta method about its own value."""
     spread = moments.n - 1
     if metric.type is not MetricType.RATIO:
-        return Observed(units=moments.n, mean=moments.mean, sd=sqrt(moments.m2 / spread))
+        sd = sqrt(_unexplained(moments) / spread)
+        return Observed(units=moments.n, mean=moments.mean, sd=sd)
     below = moments.denominator_mean
     ratio = moments.mean / below if below else 0.0
     residual = (

@@ -124,6 +124,12 @@ class SqlPeople:
             update(SessionRow).where(SessionRow.id_hash == id_hash).values(seen_at=at)
         )
 
+    def confirm_session(self, id_hash: str, *, at: datetime) -> None:
+        """Its operator gave their password again."""
+        self._connection.execute(
+            update(SessionRow).where(SessionRow.id_hash == id_hash).values(authenticated_at=at)
+        )
+
     def end_sessions(self, operator: str) -> None:
         """Sign an operator out everywhere."""
         self._connection.execute(delete(SessionRow).where(SessionRow.operator == operator))
@@ -149,6 +155,7 @@ class SqlPeople:
                 signing_key=key.signing_key,
                 scopes=sorted(scope.value for scope in key.scopes),
                 origins=list(key.origins),
+                client=key.client,
                 created_by=key.created_by,
                 created_at=key.created_at,
                 expires_at=key.expires_at,
@@ -208,6 +215,7 @@ def _key(row: Row[Any]) -> Key:
         signing_key=row.signing_key,
         scopes=frozenset(Scope(scope) for scope in row.scopes),
         origins=tuple(row.origins),
+        client=bool(row.origins) if row.client is None else row.client,
         created_by=row.created_by,
         created_at=row.created_at,
         expires_at=row.expires_at,

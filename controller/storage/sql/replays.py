@@ -7,6 +7,7 @@ again. A reservation that was never answered (the process died) lapses after `LA
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,11 +29,18 @@ class SqlReplays:
     def get(self, project: str, key: str) -> Replay | None:
         """What is known of a key: `status` 0 while its request is being carried out."""
         row = self._connection.execute(
-            select(ReplayRow.request_sha256, ReplayRow.status, ReplayRow.body).where(
-                ReplayRow.project == project, ReplayRow.key == key
-            )
+            select(
+                ReplayRow.request_sha256, ReplayRow.status, ReplayRow.body, ReplayRow.headers
+            ).where(ReplayRow.project == project, ReplayRow.key == key)
         ).one_or_none()
-        return None if row is None else Replay(**row._mapping)
+        if row is None:
+            return None
+        return Replay(
+            request_sha256=row.request_sha256,
+            status=row.status,
+            body=row.body,
+            headers=row.headers or {},
+        )
 
     def reserve(
         self, project: str, key: str, request_sha256: str, *, at: datetime
@@ -62,12 +70,20 @@ class SqlReplays:
         ).scalar_one_or_none()
         return self.get(project, key) if inserted is None else None
 
-    def finish(self, project: str, key: str, *, status: int, body: bytes) -> None:
+    def finish(
+        self,
+        project: str,
+        key: str,
+        *,
+        status: int,
+        body: bytes,
+        headers: Mapping[str, str],
+    ) -> None:
         """Keep the answer to the request that reserved the key."""
         self._connection.execute(
             update(ReplayRow)
             .where(ReplayRow.project == project, ReplayRow.key == key)
-            .values(status=status, body=body)
+            .values(status=status, body=body, headers=dict(headers))
         )
 
     def drop(self, project: str, key: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, exists, func, insert, select, tuple_, update
+from sqlalchemy.orm import aliased
 
 from controller.flow.ports.rollouts import PublishedRuleset
-from controller.storage.sql.schema.rollouts import RulesetRow
+from controller.storage.sql.schema.rollouts import EpochRow, RulesetRow
+
+_DROPPED = b""
 
 
 class SqlRulesets:
@@ -40,6 +44,16 @@ class SqlRulesets:
         )
         return version or 0
 
+    def head(self, project: str) -> tuple[int, str] | None:
+        """Version and sha256 of the ruleset in force, or None before the first slot."""
+        row = self._connection.execute(
+            select(RulesetRow.version, RulesetRow.sha256)
+            .where(RulesetRow.project == project)
+            .order_by(RulesetRow.version.desc())
+            .limit(1)
+        ).one_or_none()
+        return None if row is None else (row.version, row.sha256)
+
     def projects(self) -> Sequence[str]:
         """Every project that has published one."""
         names = select(RulesetRow.project).distinct().order_by(RulesetRow.project)
@@ -57,3 +71,32 @@ class SqlRulesets:
             )
         )
         self.added = ruleset
+
+    def drop_bodies(self, *, before: datetime, most: int) -> int:
+        """Empty the bodies published before an instant that nothing names; how many it were.
+
+        Kept are the newest of each project and every ruleset that opened an epoch: evidence is
+        bound to those. Versions and digests stay of all.
+        """
+        newer = aliased(RulesetRow)
+        is_followed = exists().where(
+            newer.project == RulesetRow.project, newer.version > RulesetRow.version
+        )
+        opened_epoch = exists().where(
+            EpochRow.project == RulesetRow.project, EpochRow.ruleset == RulesetRow.version
+        )
+        old = (
+            select(RulesetRow.project, RulesetRow.version)
+            .where(
+                RulesetRow.created_at < before,
+                RulesetRow.body != _DROPPED,
+                is_followed,
+                ~opened_epoch,
+            )
+            .limit(most)
+        )
+        return self._connection.execute(
+            update(RulesetRow)
+            .where(tuple_(RulesetRow.project, RulesetRow.version).in_(old))
+            .values(body=_DROPPED)
+        ).rowcount

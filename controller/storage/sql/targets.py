@@ -37,7 +37,18 @@ _VERSION = (
     .correlate(RolloutRow)
     .scalar_subquery()
     .label("gates"),
+    select(EpochRow.ruleset)
+    .where(
+        EpochRow.project == RolloutRow.project,
+        EpochRow.rollout == RolloutRow.id,
+        EpochRow.number == RolloutRow.epoch,
+    )
+    .correlate(RolloutRow)
+    .scalar_subquery()
+    .label("ruleset"),
 )
+"""What a target depends on. Allocations and epochs are counted anew after a restore; versions of
+rulesets never come twice, so the newest epoch's tells one history from another."""
 
 
 class TargetCache:

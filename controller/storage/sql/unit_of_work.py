@@ -27,9 +27,13 @@ from controller.storage.sql.people import SqlPeople
 from controller.storage.sql.replays import SqlReplays
 from controller.storage.sql.rollouts import SqlRollouts
 from controller.storage.sql.rulesets import SqlRulesets
+from controller.storage.sql.side_documents import SqlSideDocuments
 from controller.storage.sql.tallies import SqlProcesses, SqlTallies
 from controller.storage.sql.traffic import SqlTraffic
 from controller.storage.sql.views import SqlViews
+
+HEAPS_MS = 30_000
+"""The longest that an edit waits for heaps of events which are being aggregated."""
 
 
 class SqlWork:
@@ -53,14 +57,19 @@ class SqlWork:
 
     def stop_maturing(self, project: str, *, and_aggregating: bool = False) -> datetime:
         """Let no unit enter a metric until this transaction ends; database time from then on."""
-        now = self.now
         if self.connection.dialect.name == "postgresql":
             shared = "" if and_aggregating else "_shared"
-            self.connection.execute(
-                text(f"select pg_advisory_xact_lock{shared}(:key)"), {"key": INGEST_LOCK}
-            )
+            self._wait_long(f"select pg_advisory_xact_lock{shared}({INGEST_LOCK})")
             now = database_now(self.connection)
+        else:
+            now = self.now
         return max(now, from_micros(read_watermark(self.connection, project)))
+
+    def _wait_long(self, statement: str) -> None:
+        """Ask for a lock that heaps of events hold: longer than for any other."""
+        for part in (f"set local lock_timeout = {HEAPS_MS}", statement):
+            self.connection.execute(text(part))
+        self.connection.execute(text("set local lock_timeout to default"))
 
     @cached_property
     def definitions(self) -> SqlDefinitions:
@@ -141,6 +150,11 @@ class SqlWork:
     def exceptions(self) -> SqlExceptions:
         """Units that a rollout does not answer by the pure function of their id."""
         return SqlExceptions(self.connection)
+
+    @cached_property
+    def side_documents(self) -> SqlSideDocuments:
+        """What SDKs are told of exceptions."""
+        return SqlSideDocuments(self.connection)
 
     @cached_property
     def tallies(self) -> SqlTallies:

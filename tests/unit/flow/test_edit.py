@@ -9,11 +9,20 @@ import pytest
 from controller.assignment.choice import Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.ruleset import RolloutRules
-from controller.errors import GuardFailed, IllegalTransition, InvalidInput, PreconditionRequired
+from controller.errors import (
+    GuardFailed,
+    IllegalTransition,
+    InvalidInput,
+    NotPermitted,
+    PreconditionRequired,
+    StaleVersion,
+)
 from controller.flow import define
 from controller.flow.actors import MACHINE
 from controller.flow.look import take_due_look
 from controller.flow.pinning import assign_pinned
+from controller.flow.proposals import open_proposal
+from controller.rollout.machine import Move
 from controller.rollout.record import Allocation, Rollout
 from controller.rollout.states import State, Verb
 from controller.storage.memory.pins import MemoryPins
@@ -340,6 +349,61 @@ def test_three_arms_are_created_edited_and_shown(desk: Desk) -> None:
     assert set(arms(desk).values()) == {"champion", "challenger-2"}
 
 
+SPLIT = {"champion": 0.5, "challenger-1": 0.25, "challenger-2": 0.25}
+DROP = {"weights": {"champion": 0.5, "challenger-1": 0.5, "challenger-2": 0}}
+
+
+def three_arms(desk: Desk) -> Rollout:
+    desk.policy({"ramp": STEPS[1:]})
+    return desk.started(challengers=[CHALLENGER, OTHER], weights=SPLIT)
+
+
+def test_an_edit_that_only_drops_an_arm_is_a_retreat(desk: Desk) -> None:
+    rollout = three_arms(desk)
+    before = arms(desk)
+    after = desk.do(rollout, Verb.EDIT, by="cleo", edits=DROP, if_match=None)
+    assert desk.status(after)["status"]["dropped"][0]["arm"] == "challenger-2"
+    kept = {unit: arm for unit, arm in before.items() if arm != "challenger-2"}
+    assert {unit: arms(desk)[unit] for unit in kept} == kept, "nobody else lost anything"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"weights": {"champion": 0.5, "challenger-1": 0.2, "challenger-2": 0.3}},
+        {"weights": {"champion": 0.8, "challenger-1": 0.2, "challenger-2": 0}},
+        {**DROP, "eligible": NORTH},
+        {**DROP, "eligible": None},
+    ],
+)
+def test_an_edit_that_does_more_than_drop_is_none(desk: Desk, more: dict[str, Any]) -> None:
+    rollout = three_arms(desk)
+    with pytest.raises(PreconditionRequired):
+        desk.do(rollout, Verb.EDIT, edits=more, if_match=None)
+    with pytest.raises(StaleVersion):
+        desk.do(rollout, Verb.EDIT, edits=more, if_match=rollout.generation - 1)
+    with pytest.raises(NotPermitted):
+        desk.do(rollout, Verb.EDIT, by="cleo", edits=more)
+    assert desk.get(rollout).allocation == 1
+
+
+def test_a_drop_wins_over_a_pending_proposal_and_a_version_that_was_overtaken(desk: Desk) -> None:
+    ramp = [STEPS[0], {"enrolled": 1.0, "approval": "risk"}]
+    approvals = {"risk": {"quorum": 1}, "promote": {"quorum": 2}}
+    desk.policy({"ramp": ramp, "approvals": approvals})
+    rollout = desk.started(challengers=[CHALLENGER, OTHER], weights=SPLIT)
+    asked = desk.get(rollout)
+    with desk.store.writing() as work:
+        proposal = open_proposal(work, asked, Move.ADVANCE, None, actor=MACHINE)
+    assert proposal is not None
+    stale = desk.get(rollout).generation - 1
+    desk.do(rollout, Verb.EDIT, edits=DROP, if_match=stale)
+    with desk.store.reading() as work:
+        closed = work.approvals.get(PROJECT, proposal.id)
+    assert closed is not None
+    assert (closed.status, closed.reason) == ("voided", "overtaken")
+
+
 # ---------------------------------------------------------------- drop the loser
 
 
@@ -450,3 +514,37 @@ def test_where_the_machine_may_not_retreat_nothing_is_raised_until_a_person_drop
     desk.see("complaints", epoch=2, **{"champion": (2000, 0.02), "challenger-2": (2000, 0.02)})
     desk.ticks(1, hours=1)
     assert desk.do(rollout, Verb.ADVANCE).enrolled == 1.0
+
+
+def test_a_silent_challenger_holds_everybody_until_it_is_given_up(desk: Desk) -> None:
+    """Its pipeline is broken: complaints that never arrive. The other one is fine, and decides."""
+    desk.policy({"ramp": STEPS[:1], "oec": {"horizon": 10_000}})
+    rollout = desk.started(challengers=[CHALLENGER, OTHER])
+    better = {"champion": (1000, 0.5), "challenger-1": (1000, 0.5), "challenger-2": (1000, 0.6)}
+    desk.see("on-time", epoch=1, **better)
+    desk.see(
+        "complaints", epoch=1, **dict.fromkeys(THREE, (1000, 0.3)) | {"challenger-1": (1000, 0.0)}
+    )
+    desk.ticks(2)
+    held = desk.status(rollout)["status"]["verdict"]
+    assert (held["value"], held["reason"]) == ("UNKNOWN", "arm_silent")
+    assert held["held"] == [
+        {
+            "metric": "complaints",
+            "arm": "challenger-1",
+            "reason": "arm_silent",
+            "cause": "challenger-1",
+        }
+    ]
+    assert held["blockers"] == ["fresh.complaints"]
+    assert desk.open_proposal(rollout) is None
+    weights = {"champion": 0.5, "challenger-1": 0, "challenger-2": 0.5}
+    desk.do(rollout, Verb.EDIT, edits={"weights": weights})
+    desk.see("on-time", epoch=2, **{"champion": (8000, 0.5), "challenger-2": (8000, 0.6)})
+    desk.see("complaints", epoch=2, **{"champion": (8000, 0.3), "challenger-2": (8000, 0.3)})
+    desk.ticks(5, hours=1)
+    freed = desk.status(rollout)["status"]["verdict"]
+    assert (freed["value"], freed["arm"], freed["held"]) == ("PROMOTE", "challenger-2", [])
+    proposal = desk.open_proposal(rollout)
+    assert proposal is not None
+    assert proposal.document["content"]["promotes"] == "challenger-2"

@@ -18,7 +18,7 @@ from controller.errors import (
     Unauthenticated,
 )
 from controller.flow import people
-from controller.flow.actors import MACHINE, Actor, Role, Scope
+from controller.flow.actors import MACHINE, Actor, Bundle, Role, Scope
 from controller.flow.passwords import secret_hash
 from controller.storage.sql.base import Base
 from controller.storage.sql.database import Database
@@ -94,6 +94,26 @@ def test_a_link_is_used_once(store: SqlStore) -> None:
     assert people.verify_password(store, "mary", GOOD).name == "mary"
     with pytest.raises(Unauthenticated, match="used or expired"):
         people.use_link(store, secret, GOOD + "!")
+
+
+@pytest.mark.parametrize("by", ["the operator", "an administrator", "a link"])
+def test_a_new_password_ends_what_was_given_out_under_the_old_one(store: SqlStore, by: str) -> None:
+    """Who knew it may have signed in, or made a token that works without it."""
+    mary = people.add_operator(store, "mary", [Role.VIEWER], actor=ADMIN, password=GOOD)
+    own = Actor(name="mary", kind="operator", roles=mary.roles)
+    token = people.make_token(store, "mary", actor=own)
+    others = people.make_token(store, "root", actor=MACHINE)
+    if by == "a link":
+        people.use_link(store, people.make_link(store, "mary", actor=ADMIN)[0], GOOD + "!")
+    else:
+        actor = own if by == "the operator" else ADMIN
+        people.set_password(store, "mary", GOOD + "!", actor=actor)
+    with store.reading() as work:
+        assert work.people.by_token(secret_hash(token)) is None
+        assert work.people.by_token(secret_hash(others)) is not None, "nobody else's"
+    again = people.make_token(store, "mary", actor=own)
+    with store.reading() as work:
+        assert work.people.by_token(secret_hash(again)) is not None
 
 
 def test_a_refused_password_does_not_use_the_link_up(store: SqlStore) -> None:
@@ -187,6 +207,8 @@ def test_a_key_of_another_project_is_not_found(store: SqlStore) -> None:
         {"scopes": []},
         {"scopes": [Scope.ADMIN], "origins": ["https://shop.example"]},
         {"scopes": [Scope.EVALUATE], "origins": ["shop.example"]},
+        {"scopes": [Bundle.CLIENT, Scope.EVALUATE]},
+        {"scopes": [Bundle.SDK], "origins": ["https://shop.example"]},
         {"scopes": [Scope.READ], "name": " "},
         {"scopes": [Scope.READ], "name": "x" * 129},
     ],

@@ -352,6 +352,18 @@ def test_only_the_holder_of_the_lease_acts() -> None:
     assert desk.state(rollout) is State.RAMPING
 
 
+def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up() -> None:
+    desk = Desk({"autonomy": "L3"})
+    rollout = desk.create()
+    desk.do(rollout, Verb.SUBMIT)
+    assert take_lease(desk.store, "worker-that-died") is not None
+    desk.later(hours=-1)
+    reconcile.tick(desk.store, holder="worker-1")
+    assert desk.state(rollout) is State.RAMPING
+    desk.later(seconds=-LEASE_SECONDS / 2)  # no more than clocks differ between two transactions
+    assert take_lease(desk.store, "worker-2") is None
+
+
 def test_a_holder_that_slept_through_its_lease_is_fenced_off() -> None:
     desk = Desk({"autonomy": "L3"})
     rollout = desk.create()

@@ -23,6 +23,7 @@ from controller.storage.sql.base import Base
 from controller.storage.sql.database import Database
 from controller.storage.sql.schema import all_tables  # noqa: F401 - fills the metadata
 from controller.storage.sql.unit_of_work import SqlStore, SqlWork
+from tests.processes import PATIENCE_SECONDS, wait_until
 
 
 def body(version: int, deployment: str = "d") -> bytes:
@@ -209,18 +210,25 @@ def test_a_crowd_shares_the_question_that_began_after_it_came(world: World) -> N
         def reading(self) -> Iterator[SqlWork]:
             asked.append(0)
             is_asking.set()
-            may_answer.wait(10)
+            may_answer.wait(PATIENCE_SECONDS)
             with super().reading() as work:
                 yield work
 
     world.rulesets._store = Slow(world.database)
-    crowd = [threading.Thread(target=world.rulesets.fresh, args=("p",)) for _ in range(12)]
+    came: list[float] = []
+
+    def come() -> None:
+        came.append(0)
+        world.rulesets.fresh("p")
+
+    crowd = [threading.Thread(target=come) for _ in range(12)]
     crowd[0].start()
-    assert is_asking.wait(10)
+    assert is_asking.wait(PATIENCE_SECONDS)
     for thread in crowd[1:]:
         thread.start()
     world.publish(11)
-    time.sleep(0.5)  # they come while the first asks
+    wait_until(lambda: len(came) == len(crowd), "they come while the first asks")
+    time.sleep(0.5)  # from coming to waiting is one step
     may_answer.set()
     for thread in crowd:
         thread.join()

@@ -11,6 +11,7 @@ from controller.analysis.report import (
     Claim,
     Comparison,
     Crossing,
+    Held,
     Interval,
     LookReport,
     MetricReport,
@@ -72,6 +73,7 @@ def metric(
     *comparisons: Comparison,
     fresh: bool = True,
     age: float | None = 1.0,
+    held: Mapping[str, Held] | None = None,
 ) -> MetricReport:
     arm = ArmSummary(n=100, missing=0, open=0, mean=0.5, sd=0.5)
     return MetricReport(
@@ -81,6 +83,7 @@ def metric(
         comparisons=tuple(comparisons),
         fresh=fresh,
         age_seconds=age,
+        held=held or {},
     )
 
 

@@ -117,9 +117,7 @@ def test_harm_under_a_pausing_policy_holds() -> None:
     assert (found.verdict, found.recommendation) == (Verdict.UNKNOWN, Recommendation.HOLD)
 
 
-@pytest.mark.parametrize(
-    ("age", "reason"), [(None, "no_data"), (99_999.0, "stale"), (1.0, "missing_differs")]
-)
+@pytest.mark.parametrize(("age", "reason"), [(None, "no_data"), (99_999.0, "stale")])
 def test_data_that_cannot_be_read_are_unknown(age: float | None, reason: str) -> None:
     look = seen(
         metric("conversion", "oec", BETTER),

@@ -66,6 +66,7 @@ class ReplayRow(Base):
     status: Mapped[int]
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    headers: Mapped[Any | None] = mapped_column(Json)
 
 
 class DeploymentRow(Base):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, String, text
+from sqlalchemy import Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.storage.sql.base import Base, BigInt, Instant
@@ -66,13 +66,15 @@ class ExceptionRow(Base):
 
     It is answered as `stands_for` is: another id of the same identity (reason `merged`), or itself
     without being asked whether it is eligible (reason `eligibility`). `pinned` is the allocation
-    for which the pin was last written to the pin store, 0 for none.
+    for which the pin was last written to the pin store, 0 for none. `hash` is the name under which
+    the side document holds the unit, eight bytes; empty until it was computed.
     """
 
     __tablename__ = "exceptions"
     __table_args__ = (
         Index(None, "project", "rollout", "stands_for", "reason"),
         Index(None, "project", "rollout", "pinned"),
+        Index(None, "project", "rollout", "hash"),
         _CLUSTERED,
     )
 
@@ -82,12 +84,32 @@ class ExceptionRow(Base):
     stands_for: Mapped[str] = mapped_column(String(256))
     reason: Mapped[str] = mapped_column(String(32))
     pinned: Mapped[int]
+    hash: Mapped[bytes | None] = mapped_column(LargeBinary(8))
+
+
+class ArmKeepingRow(Base):
+    """An edit's standing order: every unit that met its arm under an earlier condition keeps it.
+
+    Carried out in batches after the edit: `after_unit` is the last unit that was looked at. Of the
+    units of `series` those count whose first exposure is of an epoch below `before_epoch`. The row
+    goes with the last batch.
+    """
+
+    __tablename__ = "arm_keepings"
+
+    project: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rollout: Mapped[str] = mapped_column(String(32), primary_key=True)
+    allocation: Mapped[int] = mapped_column(primary_key=True)
+    series: Mapped[int]
+    before_epoch: Mapped[int]
+    after_unit: Mapped[str] = mapped_column(String(256))
 
 
 class SideDocumentRow(Base):
     """A side document: the hashes of one rollout's exceptions, as SDKs fetch them by name.
 
-    The long body comes last: SQLite would read it to get at what stands behind it.
+    `body` is empty where the document is made of blocks, see `SideSealRow`. It comes last, for it
+    may be long: SQLite would read it to get at what stands behind it.
     """
 
     __tablename__ = "side_documents"
@@ -100,6 +122,45 @@ class SideDocumentRow(Base):
     units: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(Instant)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SideSealRow(Base):
+    """What is known of a side document beside its blocks: enough to send it as one gzip member.
+
+    `head` is the text before the first hash, `crc` the CRC-32 of the whole text, `packed_bytes`
+    what its compressed blocks take together.
+    """
+
+    __tablename__ = "side_seals"
+
+    project: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    crc: Mapped[int] = mapped_column(BigInt)
+    packed_bytes: Mapped[int] = mapped_column(BigInt)
+    head: Mapped[str] = mapped_column(Text)
+
+
+class SideBlockRow(Base):
+    """The hashes of one rollout's side documents from `low` to the next block's, in order.
+
+    It belongs to the documents numbered `since` to before `until`, which is empty while it is in
+    use. `stale` says that hashes of its range have come or gone. The long values come last.
+    """
+
+    __tablename__ = "side_blocks"
+    __table_args__ = (Index(None, "project", "rollout", "until", "low"),)
+
+    project: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rollout: Mapped[str] = mapped_column(String(32), primary_key=True)
+    low: Mapped[bytes] = mapped_column(LargeBinary(8), primary_key=True)
+    since: Mapped[int] = mapped_column(primary_key=True)
+    until: Mapped[int | None]
+    stale: Mapped[bool]
+    units: Mapped[int]
+    crc: Mapped[int] = mapped_column(BigInt)
+    packed_bytes: Mapped[int]
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class TallyRow(Base):

@@ -80,3 +80,5 @@ class KeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime | None] = mapped_column(Instant)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+    client: Mapped[bool | None] = mapped_column()
+    """None where the key was made before clients could be without origins: those tell."""

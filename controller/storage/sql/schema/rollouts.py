@@ -100,7 +100,10 @@ class EpochRow(Base):
 
 
 class RulesetRow(Base):
-    """One published ruleset: the truth that Redis and SDKs hold copies of (DESIGN 8)."""
+    """One published ruleset: the truth that Redis and SDKs hold copies of (DESIGN 8).
+
+    The row stays for ever; `body` is empty once it was dropped for its age (`flow/retention.py`).
+    """
 
     __tablename__ = "rulesets"
 
