@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from controller.errors import SetupFailed
@@ -13,7 +16,9 @@ DEFAULT_DATA_DIR = "controller-data"
 DEFAULT_PORT = 8080
 DEFAULT_STREAM_PORT = 8081
 DEFAULT_HEALTH_PORT = 8082
+DEFAULT_RULESET_DAYS = 7
 LEAST_SECRET = 32
+_NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,12 @@ class Settings:
     trusted_proxies : int
         `CONTROLLER_TRUSTED_PROXIES`: how many proxies of yours stand before web, each adding to
         X-Forwarded-For; the header is ignored where there is none.
+    namespace : str
+        `CONTROLLER_REDIS_NAMESPACE`: what this deployment's keys in Redis are told apart by; empty
+        means a name derived from the secret key.
+    ruleset_days : int
+        `CONTROLLER_RULESET_DAYS`: how long the worker keeps the bodies of rulesets that were
+        replaced.
     """
 
     data_dir: Path
@@ -54,6 +65,8 @@ class Settings:
     web_workers: int = 2
     web_threads: int = 16
     trusted_proxies: int = 0
+    namespace: str = ""
+    ruleset_days: int = DEFAULT_RULESET_DAYS
     log_level: str = "info"
 
     @property
@@ -70,6 +83,21 @@ class Settings:
     def stream_address(self) -> str:
         """Where SDKs are sent for the stream."""
         return self.stream_url or f"http://{_shown(self.host)}:{self.stream_port}"
+
+    @property
+    def redis_namespace(self) -> str:
+        """The part of every key and channel in Redis that is this deployment's alone.
+
+        Every process knows it without asking a store, the stream process too. It follows the
+        secret, so that deployments that were given one Redis each have their own, and the secret
+        cannot be computed from it. Four characters keep a pin small; one pair of deployments in a
+        million has the same, and is told so at start (`wiring.claim_redis`).
+        """
+        if self.namespace:
+            return self.namespace
+        named = f"rollout-controller redis namespace 1\n{self.secret_key}"
+        digest = sha256(named.encode("utf-8", "surrogateescape")).digest()
+        return b32encode(digest)[:4].decode().lower()
 
     def require_secret(self) -> str:
         """The secret key.
@@ -110,6 +138,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         web_workers=_whole(env, "CONTROLLER_WEB_WORKERS", 2, least=1, most=64),
         web_threads=_whole(env, "CONTROLLER_WEB_THREADS", 16, least=2, most=256),
         trusted_proxies=_whole(env, "CONTROLLER_TRUSTED_PROXIES", 0, least=0, most=10),
+        namespace=_namespace(env.get("CONTROLLER_REDIS_NAMESPACE", "")),
+        ruleset_days=_whole(
+            env, "CONTROLLER_RULESET_DAYS", DEFAULT_RULESET_DAYS, least=1, most=3650
+        ),
         log_level=env.get("CONTROLLER_LOG_LEVEL", "info"),
     )
 
@@ -129,6 +161,15 @@ def _whole(env: Mapping[str, str], name: str, default: int, *, least: int, most:
     if not least <= value <= most:
         raise SetupFailed(f"{name} must be a whole number in [{least}, {most}], not {raw!r:.40}.")
     return value
+
+
+def _namespace(given: str) -> str:
+    if given and not _NAMESPACE.fullmatch(given):
+        raise SetupFailed(
+            "CONTROLLER_REDIS_NAMESPACE must be up to 32 letters, digits, '.', '_' and '-', not "
+            f"{given!r:.40}."
+        )
+    return given
 
 
 def _shown(host: str) -> str:

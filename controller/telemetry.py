@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -52,8 +53,9 @@ class Telemetry:
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Raise the counter `controller_<name>_total`."""
+        key = _counter_key(name, *labels.items())
         with self._lock:
-            self._counters[f"controller_{name}_total", tuple(sorted(labels.items()))] += amount
+            self._counters[key] += amount
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set the gauge `controller_<name>`."""
@@ -65,6 +67,11 @@ class Telemetry:
         with self._lock:
             counters, gauges = dict(self._counters), dict(self._gauges)
         return "".join([*_lines(counters, "counter"), *_lines(gauges, "gauge")])
+
+
+@lru_cache(maxsize=4096)
+def _counter_key(name: str, *labels: tuple[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return f"controller_{name}_total", tuple(sorted(labels))
 
 
 def _lines(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.errors import SetupFailed
+from controller.errors import SetupFailed, Unavailable
 from controller.settings import Settings
+
+log = logging.getLogger(__name__)
 
 OLDEST_REDIS = 7
 
 if TYPE_CHECKING:
     from controller.flow.bootstrap import Credentials
     from controller.flow.ports.rollouts import PublishedRuleset
+    from controller.storage.redis.claim import RedisClaim
     from controller.storage.redis.keys import RedisKeys
     from controller.storage.redis.notes import RedisNotes
     from controller.storage.redis.pins import RedisPins
@@ -98,6 +102,61 @@ def check_redis(settings: Settings) -> None:
         raise SetupFailed(f"Redis {version} is too old: use Redis 7, Valkey 7.2 or newer.")
 
 
+def claim_redis(settings: Settings, *, own: bool = False) -> None:
+    """See that the keys in Redis are this deployment's alone.
+
+    Parameters
+    ----------
+    own : bool
+        The store is part of this deployment (the embedded Valkey): whatever it says is taken over.
+
+    Raises
+    ------
+    SetupFailed
+        If another deployment uses the same Redis under the same name. A store that does not answer
+        now is no hindrance: the worker asks again every second.
+    """
+    from controller.storage.redis.claim import RedisClaim
+    from controller.storage.redis.connection import connect
+
+    deployment = _deployment(settings)
+    if deployment is None:
+        return
+    client = connect(settings.redis_url, connect_seconds=2.0, answer_seconds=2.0)
+    claim = RedisClaim(client, namespace=settings.redis_namespace)
+    try:
+        if own:
+            claim.take_over(deployment)
+        holder = claim.holder(deployment)
+    except Unavailable as problem:
+        log.warning("redis_not_asked", extra={"why": problem.message})
+        return
+    finally:
+        client.close()
+    if holder != deployment:
+        raise SetupFailed(
+            f"This deployment ({deployment}) and another ({holder}) use one Redis with the same "
+            "CONTROLLER_SECRET_KEY, and would overwrite each other's rulesets and pins. Give this "
+            "one a secret of its own, or another Redis, or a CONTROLLER_REDIS_NAMESPACE. If the "
+            f"other is gone for good, delete its key first: redis-cli DEL {claim.key}"
+        )
+
+
+def _deployment(settings: Settings) -> str | None:
+    """The deployment's id; None where the database does not answer, or is not migrated yet."""
+    from controller.storage.sql.database import Database
+    from controller.storage.sql.unit_of_work import SqlStore
+
+    opened = Database(settings.effective_database_url)
+    try:
+        if _readiness(opened)() is not None:
+            return None
+        with SqlStore(opened).reading() as work:
+            return work.deployments.known()
+    finally:
+        opened.dispose()
+
+
 def migrate(settings: Settings) -> None:
     """Bring the schema up to date, then seed what every deployment has."""
     from controller.flow.bootstrap import seed_policies
@@ -132,13 +191,20 @@ def follow_restore(settings: Settings) -> None:
         opened.dispose()
 
 
-def prepare(settings: Settings) -> Credentials:
-    """Everything `controller up` needs before its children start."""
+def prepare(settings: Settings, *, own_redis: bool) -> Credentials:
+    """Everything `controller up` needs before its children start.
+
+    Parameters
+    ----------
+    own_redis : bool
+        Whether Redis is the embedded Valkey, which nobody else can reach.
+    """
     from controller.flow.bootstrap import first_credentials
     from controller.storage.sql.unit_of_work import SqlStore
 
     check_redis(settings)
     migrate(settings)
+    claim_redis(settings, own=own_redis)
     opened = database(settings)
     try:
         path = settings.data_dir / "credentials.json"
@@ -164,6 +230,7 @@ class Parts:
     ingest: SqlIngest
     pins: RedisPins
     notes: RedisNotes
+    claim: RedisClaim
     checked: RedisKeys
     senders: Mapping[str, PublishedRulesetTraffic]
     ready: Callable[[], str | None]
@@ -179,6 +246,7 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
         How long one command may take in Redis; None means as briefly as an assignment may wait.
     """
     from controller.flow.publish import RULESET_MESSAGE
+    from controller.storage.redis.claim import RedisClaim
     from controller.storage.redis.connection import connect
     from controller.storage.redis.keys import RedisKeys
     from controller.storage.redis.notes import RedisNotes, RulesetCopy
@@ -197,7 +265,8 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
             settings.redis_url, connect_seconds=patience_seconds, answer_seconds=patience_seconds
         )
     )
-    notes = RedisNotes(client)
+    namespace = settings.redis_namespace
+    notes = RedisNotes(client, namespace=namespace)
 
     def announce(newest: PublishedRuleset) -> None:
         notes.publish(
@@ -211,9 +280,10 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
         store=store,
         inbox=SqlInbox(opened),
         ingest=SqlIngest(opened),
-        pins=RedisPins(client),
+        pins=RedisPins(client, namespace=namespace),
         notes=notes,
-        checked=RedisKeys(client),
+        claim=RedisClaim(client, namespace=namespace),
+        checked=RedisKeys(client, namespace=namespace),
         senders={RULESET_MESSAGE: PublishedRulesetTraffic(store, announce)},
         ready=_readiness(opened),
         close=opened.dispose,

@@ -102,9 +102,10 @@ def _clock(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
-    from controller.wiring import check_redis
+    from controller.wiring import check_redis, claim_redis
 
     if not settings.redis_url:
         return "embedded (REDIS_URL is empty): `controller up` starts it."
     check_redis(settings)
-    return "answers."
+    claim_redis(settings)
+    return "answers, and its keys are this deployment's alone."

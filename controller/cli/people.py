@@ -9,7 +9,7 @@ from controller.cli.client import ServiceClient, segment
 from controller.cli.exits import Exit
 from controller.cli.output import print_json, print_table
 from controller.cli.remote import Commands, add_noun, add_verb
-from controller.flow.actors import Role, Scope
+from controller.flow.actors import Bundle, Role, Scope
 
 
 def add(commands: Commands) -> None:
@@ -31,9 +31,15 @@ def add(commands: Commands) -> None:
     made = add_verb(key, "create", "make a key; it is shown once", _create_key)
     made.add_argument("name")
     made.add_argument(
-        "--scopes", nargs="+", choices=[scope.value for scope in Scope], required=True
+        "--scopes",
+        nargs="+",
+        choices=[scope.value for scope in (*Scope, *Bundle)],
+        required=True,
+        help="sdk = ruleset evaluate ingest; client, alone: for browsers and phones",
     )
-    made.add_argument("--origins", nargs="*", default=[], help="for keys used in browsers")
+    made.add_argument(
+        "--origins", nargs="*", default=[], help="websites whose browsers may use a client's key"
+    )
     add_verb(key, "revoke", "end a key", _revoke_key).add_argument("key_id")
 
 
@@ -84,7 +90,7 @@ def _keys(client: ServiceClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(document)
     else:
-        print_table(document["keys"], ("key_id", "name", "scopes", "revoked_at"))
+        print_table(document["keys"], ("key_id", "name", "scopes", "client", "revoked_at"))
     return Exit.OK
 
 

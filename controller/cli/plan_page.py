@@ -29,7 +29,7 @@ def page(answer: Mapping[str, Any]) -> str:
         _calendar(answer["calendar"]),
         _claims(answer["claims"]),
         _curve(answer["claims"][0]),
-        [f"! {line}" for line in answer["advice"]],
+        [f"! {line}" for line in (*answer["advice"], *answer["warnings"])],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 

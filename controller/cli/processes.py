@@ -22,10 +22,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _web(_arguments: argparse.Namespace) -> int:
     from controller.service.web.server import serve
+    from controller.wiring import claim_redis
 
     settings = from_environment()
     configure_logging(settings.log_level)
     settings.require_secret()
+    claim_redis(settings)
     serve(settings)
     return Exit.OK
 
@@ -43,9 +45,12 @@ def _stream(_arguments: argparse.Namespace) -> int:
 def _worker(_arguments: argparse.Namespace) -> int:
     from controller.service.worker.loops import run
     from controller.service.worker.steps import worker_runtime
+    from controller.wiring import claim_redis
 
     settings = from_environment()
     configure_logging(settings.log_level)
+    settings.require_secret()
+    claim_redis(settings)
     run(worker_runtime(settings))
     return Exit.OK
 

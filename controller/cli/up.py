@@ -134,7 +134,7 @@ def running(settings: Settings) -> Iterator[RunningService]:
                 supervisor.valkey.start()
                 settings = replace(settings, redis_url=supervisor.valkey.url)
             supervisor.go_on()
-            credentials: Credentials = prepare(settings)
+            credentials: Credentials = prepare(settings, own_redis=supervisor.valkey is not None)
             supervisor.go_on()
             supervisor.children = _children(settings)
             supervisor.start()

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.screenshots import pages_of, sign_in
-from tests.browser.watching import ACCESSIBILITY, OVERFLOW, Watch
+from tests.browser.corners import corner_pages, empty_pages
+from tests.browser.screenshots import at_the_door, pages_of, sign_in
+from tests.browser.watching import ACCESSIBILITY, FAINT, OVERFLOW, Watch
 from tests.browser.world import World
 
 pytestmark = pytest.mark.browser
@@ -50,9 +51,64 @@ def test_every_page_is_clean_whole_and_named(
         page.goto(console + path)
         assert page.evaluate(ACCESSIBILITY) == [], name
         assert page.evaluate(OVERFLOW) == [], name
+        assert page.evaluate(FAINT) == [], name
         expected = [one for one in watch.problems if "404" in one and name == "refusal"]
         assert watch.problems == expected, name
         watch.problems.clear()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_odd_and_empty_pages_are_clean_whole_and_named(
+    browser: Browser,
+    odd_console: tuple[str, World],
+    empty_console: tuple[str, World],
+    mode: str,
+) -> None:
+    for (address, world), pages in ((odd_console, corner_pages), (empty_console, empty_pages)):
+        context = browser.new_context(**MODES[mode])
+        watch = Watch(home=address)
+        page = watch.page(context)
+        sign_in(page, address, "admin")
+        for name, path in pages(world):
+            page.goto(address + path)
+            assert page.evaluate(ACCESSIBILITY) == [], name
+            assert page.evaluate(OVERFLOW) == [], name
+            assert page.evaluate(FAINT) == [], name
+            assert watch.problems == [], name
+        context.close()
+
+
+def test_faint_text_would_be_found(browser: Browser) -> None:
+    context = browser.new_context(color_scheme="light")
+    page = context.new_page()
+    page.set_content(
+        "<main style='background:#fff'><p style='color:#777'>just too faint</p>"
+        "<p style='color:#767676'>just enough</p>"
+        "<p style='color:#0006'>half <b style='color:#000'>seen</b></p></main>"
+    )
+    assert page.evaluate(FAINT) == ["4.48: just too faint", "2.85: half"]
+    context.close()
+
+
+def test_a_wrong_password_is_told_where_it_is_typed(
+    browser: Browser, console: str, world: World
+) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    sign_in(page, console, "omar")
+    seen = []
+    for name in at_the_door(page, console, world):
+        assert page.evaluate(ACCESSIBILITY) == [], name
+        assert page.evaluate(OVERFLOW) == [], name
+        seen.append(name)
+        if name == "approval-password-wrong":
+            expect(page.get_by_label("Your password")).to_be_focused()
+            expect(page.get_by_role("alert")).to_be_in_viewport()
+        if name == "login-wrong":
+            expect(page.get_by_label("Password")).to_be_focused()
+            expect(page.get_by_label("Name")).to_have_value("omar")
+    assert "operators-password" in seen
+    context.close()
 
 
 def test_a_page_is_light(browser: Browser, console: str, world: World) -> None:

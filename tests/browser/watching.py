@@ -59,6 +59,49 @@ OVERFLOW = """() => {
 }"""
 
 
+FAINT = """() => {
+  if (matchMedia("(forced-colors: active)").matches) return [];
+  const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = (colour) => {
+    paint.clearRect(0, 0, 1, 1);
+    paint.fillStyle = colour;
+    paint.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = paint.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const light = (colour) => {
+    const [r, g, b] = colour.map((one) => one / 255)
+      .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (one) => {
+    const layers = [];
+    for (let at = one; at; at = at.parentElement)
+      layers.push(rgba(getComputedStyle(at).backgroundColor));
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const canvas = Array(3).fill(dark ? 18 : 255);
+    return layers.reverse().reduce((below, top) => over(top, below), canvas);
+  };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const one = walk.currentNode.parentElement;
+    if (!walk.currentNode.textContent.trim() || !one.checkVisibility()) continue;
+    if (one.closest("script, style, .unseen, .skip, [disabled], [aria-disabled=true]")) continue;
+    const style = getComputedStyle(one);
+    const below = behind(one);
+    const ink = over(rgba(one.closest("svg") ? style.fill : style.color), below);
+    const [high, low] = [light(ink), light(below)].sort((a, b) => b - a);
+    const ratio = (high + 0.05) / (low + 0.05);
+    const text = walk.currentNode.textContent.trim().slice(0, 60);
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)}: ${text}`);
+  }
+  return [...new Set(found)].slice(0, 8);
+}"""
+"""Texts whose contrast with what is painted behind them is below 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+
+
 @dataclass
 class Watch:
     """Everything that should not have happened in a browser context."""

@@ -67,6 +67,7 @@ class Feed:
 
     metrics: tuple[str, ...]
     draw: Draw
+    age_seconds: float = 4.0
     exposed: dict[tuple[int, str], int] = field(default_factory=dict)
     values: dict[tuple[str, int, str], list[NDArray[np.float64]]] = field(default_factory=dict)
 
@@ -94,7 +95,7 @@ class Feed:
             },
             grids={},
             open_units={(metric, arm): 41 for metric in self.metrics for arm in arms},
-            freshness={metric: Freshness(age_seconds=4.0) for metric in self.metrics},
+            freshness={metric: Freshness(age_seconds=self.age_seconds) for metric in self.metrics},
             excluded={},
         )
 

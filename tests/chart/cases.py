@@ -66,6 +66,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a privileged port": ({"web.port": 80}, "minimum"),
     "the tag latest": ({"image.tag": "latest"}, "tag"),
     "a short digest": ({"image.digest": "sha256:abc"}, "digest"),
+    "more proxies than are read": ({"web.trustedProxies": 11}, "trustedProxies"),
+    "proxies by another door": ({"config.CONTROLLER_TRUSTED_PROXIES": 1}, "TRUSTED_PROXIES"),
     "an ingress without a host": ({"ingress.enabled": True}, "host"),
     "a secret among the settings": ({"config.CONTROLLER_SECRET_KEY": "x"}, "CONTROLLER_SECRET_KEY"),
     "a foreign variable among the settings": ({"config.LD_PRELOAD": "x"}, "LD_PRELOAD"),

@@ -10,14 +10,12 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +23,9 @@ import pytest
 
 from controller.storage.redis.embedded import EmbeddedValkey
 from tests.chart.helm import Document, Helm
+from tests.processes import free_ports
 
-pytestmark = [pytest.mark.serial, pytest.mark.postgres]
+pytestmark = pytest.mark.postgres
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -117,15 +116,6 @@ def loaded_files(pid: int) -> set[str]:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         files |= loaded_files(int(child))
     return files
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
-            opened.bind(("127.0.0.1", 0))
-        return [opened.getsockname()[1] for opened in sockets]
 
 
 def environment_of(

@@ -208,6 +208,20 @@ def test_sdks_are_sent_to_an_address_of_the_stream(helm: Helm) -> None:
     assert addresses(tls | own) == ("https://own.example", "https://a.example")
 
 
+def test_web_trusts_the_ingress_and_nobody_else_unless_told(helm: Helm) -> None:
+    """Else every client of an ingress has one address, and one of them slows all sign-ins down."""
+
+    def trusted(values: dict[str, Any]) -> str:
+        (settings,) = of_kind(helm.documents(values), "ConfigMap")
+        return str(settings["data"]["CONTROLLER_TRUSTED_PROXIES"])
+
+    behind = {"ingress": {"enabled": True, "host": "a.example"}}
+    assert trusted({}) == "0"
+    assert trusted(behind) == "1"
+    assert trusted(behind | {"web.trustedProxies": 2}) == "2"
+    assert trusted(behind | {"web.trustedProxies": 0}) == "0"
+
+
 def test_the_configmap_holds_the_ports_that_are_open(documents: list[Document]) -> None:
     (settings,) = of_kind(documents, "ConfigMap")
     key = {"web": "PORT", "stream": "STREAM_PORT", "worker": "HEALTH_PORT"}

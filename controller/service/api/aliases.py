@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from controller.assignment.hashing import MAX_UNIT_BYTES
 from controller.errors import AliasConflict, ControllerError, InvalidInput
-from controller.flow.actors import Role, Scope
+from controller.flow.actors import RECORDERS, Scope
 from controller.flow.aliases import Stated, Statement, state_alias, state_aliases
 from controller.service.http.calls import Answer, Call, answer
 from controller.service.http.limits import HOT
@@ -63,7 +63,7 @@ def alias_routes(runtime: WebRuntime) -> list[Route]:
 
     common: dict[str, Any] = {
         "method": "POST",
-        "access": service(Scope.INGEST, roles=(Role.OPERATOR, Role.AUTHOR, Role.ADMIN)),
+        "access": service(Scope.INGEST, roles=RECORDERS),
         "reads": "json",
         "answer": AliasReceipt,
         "status": 202,

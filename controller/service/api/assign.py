@@ -12,7 +12,7 @@ from controller.assignment.hashing import MAX_UNIT_BYTES
 from controller.errors import InvalidInput, NotFound, NotPermitted
 from controller.events.contracts import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES, MAX_VALUE
 from controller.flow import assign as cases
-from controller.flow.actors import Scope
+from controller.flow.actors import RECORDERS, Scope
 from controller.flow.exposures import Durability
 from controller.service.http.calls import Call
 from controller.service.http.limits import HOT
@@ -119,7 +119,7 @@ def assign_routes(runtime: WebRuntime) -> list[Route]:
         return Assignments(assignments=_each(choices, call.body.requests, written))
 
     common: dict[str, Any] = {
-        "access": service(Scope.EVALUATE),
+        "access": service(Scope.EVALUATE, roles=RECORDERS),
         "reads": "json",
         "hot": True,
         "rate": HOT,
@@ -156,7 +156,7 @@ def asker(call: Call) -> cases.Asker:
     return cases.Asker(
         project=call.project,
         key_id=call.actor.name if key is None else key.key_id,
-        is_client=key is not None and bool(key.origins),
+        is_client=key is not None and key.client,
     )
 
 

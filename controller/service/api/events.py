@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from controller.errors import BatchReuse, InvalidInput, NotPermitted
-from controller.flow.actors import Role, Scope
+from controller.flow.actors import RECORDERS, Scope
 from controller.flow.batches import WireEvent
 from controller.flow.complete import declare_complete
 from controller.flow.record import accept
@@ -152,7 +152,7 @@ def event_routes(runtime: WebRuntime) -> list[Route]:
             path="/v1/outcomes/<name>/complete",
             name="declare_complete",
             summary="Say that every outcome of a name through an instant has been sent",
-            access=service(Scope.INGEST, roles=(Role.OPERATOR, Role.AUTHOR, Role.ADMIN)),
+            access=service(Scope.INGEST, roles=RECORDERS),
             handler=complete,
             reads="json",
             body=Completeness,
@@ -164,7 +164,7 @@ def event_routes(runtime: WebRuntime) -> list[Route]:
             path="/v1/events",
             name="record_events",
             summary="Record exposures, outcomes and predictions; 202 means on disk",
-            access=service(Scope.INGEST),
+            access=service(Scope.INGEST, roles=RECORDERS),
             handler=record,
             reads="bytes",
             gzip=True,

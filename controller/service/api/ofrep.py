@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controller.assignment.choice import Choice, Reason
+from controller.assignment.hashing import check_unit
 from controller.assignment.ruleset import Ruleset, SlotRules
 from controller.errors import InvalidInput, NotFound
 from controller.events.contracts import MAX_ATTRIBUTES, MAX_VALUE
 from controller.flow import assign as cases
-from controller.flow.actors import Scope
+from controller.flow.actors import RECORDERS, Scope
 from controller.flow.exposure_tokens import LIFE_SECONDS, read_exposure, sign_exposure
 from controller.flow.exposures import Durability
 from controller.service.api.assign import MOST_REQUESTS, asker
@@ -78,10 +79,19 @@ class Tokens(Struct, forbid_unknown_fields=True):
     ]
 
 
+class RefusedToken(Struct):
+    """A token that exposes nobody: its place in the request and what is wrong with it."""
+
+    index: int
+    code: str
+    detail: str
+
+
 class Exposed(Struct):
-    """What became of the exposures: `durable`, `queued` or `none`."""
+    """What became of the exposures, `durable`, `queued` or `none`, and the tokens refused."""
 
     exposure: str
+    rejected: list[RefusedToken]
 
 
 class _TargetingKeyMissing(InvalidInput):
@@ -146,14 +156,13 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
         return answer({"flags": flags}, ETag=f'"{tag}"')
 
     def expose(call: Call) -> Any:
-        secret, now = runtime.settings.require_secret(), runtime.clock()
-        met = [read_exposure(secret, call.project, token, now=now) for token in call.body.tokens]
-        key = asker(call).key_id
-        return Exposed(exposure=runtime.exposures.expose(call.project, key, met, [None] * len(met)))
+        met, refused = _met(runtime, call)
+        written = runtime.exposures.expose(call.project, asker(call).key_id, met, [None] * len(met))
+        return Exposed(exposure=written, rejected=refused)
 
     common: dict[str, Any] = {
         "method": "POST",
-        "access": service(Scope.EVALUATE),
+        "access": service(Scope.EVALUATE, roles=RECORDERS),
         "reads": "json",
         "rate": HOT,
     }
@@ -197,6 +206,21 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
     ]
 
 
+def _met(runtime: WebRuntime, call: Call) -> tuple[list[tuple[Choice, str]], list[RefusedToken]]:
+    """What the good tokens say; one that is not good costs only itself, unless none is good."""
+    secret, now = runtime.settings.require_secret(), runtime.clock()
+    met: list[tuple[Choice, str]] = []
+    refused: list[RefusedToken] = []
+    for index, token in enumerate(call.body.tokens):
+        try:
+            met.append(read_exposure(secret, call.project, token, now=now))
+        except InvalidInput as error:
+            if index == len(refused) == len(call.body.tokens) - 1:
+                raise
+            refused.append(RefusedToken(index=index, code=error.code, detail=str(error)))
+    return met, refused
+
+
 def _ruleset(runtime: WebRuntime, call: Call) -> Ruleset:
     current = runtime.rulesets.current(call.project).ruleset
     if call.path.get("slot", "") in current.slots or "slot" not in call.path:
@@ -220,6 +244,7 @@ def _request(slot: str, context: Mapping[str, Any], *, expose: bool) -> cases.Re
         return cases.Request(slot=slot, unit=NOBODY, expose=False)
     if not isinstance(unit, str):
         raise InvalidInput(f"{TARGETING_KEY} must be a string.", field=TARGETING_KEY)
+    check_unit(unit)
     wanted = context.get(EXPOSE, True)
     return cases.Request(
         slot=slot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from controller.errors import (
     Unauthenticated,
     Unavailable,
 )
+from controller.experiments.schema import metric_schema, policy_schema, slot_schema
 from controller.service.http.loader import JSON_TYPES
 from controller.service.http.problems import MEDIA, status_of, type_uri
 from controller.service.http.refusals import (
@@ -36,6 +37,12 @@ WITH_BODY: Final[tuple[type[ControllerError], ...]] = (
     BodyTooLarge,
     UnsupportedMediaType,
 )
+DEFINITIONS: Final[Mapping[str, tuple[str, Callable[[], dict[str, Any]]]]] = {
+    "put_metric": ("MetricDefinition", metric_schema),
+    "put_slot": ("SlotDefinition", slot_schema),
+    "put_policy": ("PolicyDefinition", policy_schema),
+}
+"""Bodies that people write, whose readers are in `experiments`, by the name of the route."""
 PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "description": "RFC 9457 problem details with a stable `code`.",
@@ -78,7 +85,11 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {**components, "Problem": PROBLEM},
+            "schemas": {
+                **components,
+                **{name: drawn() for name, drawn in DEFINITIONS.values()},
+                "Problem": PROBLEM,
+            },
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -114,10 +125,16 @@ def _operation(
         "security": [{"bearer": []}] if route.access.kind == "service" else [],
     }
     if route.reads != "nothing":
-        schema = schema_of[id(route.body)] if route.body else {"type": "object"}
+        schema = schema_of[id(route.body)] if route.body else _definition(route)
         media = {kind: {"schema": schema} for kind in _media(route)}
         operation["requestBody"] = {"required": not route.optional, "content": media}
     return operation
+
+
+def _definition(route: Route) -> Mapping[str, Any]:
+    if route.name not in DEFINITIONS:
+        return {"type": "object"}
+    return {"$ref": REFERENCE.format(name=DEFINITIONS[route.name][0])}
 
 
 def _who(route: Route) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from controller.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unauthenticated
 from controller.experiments.document import parse_duration
 from controller.flow import people as cases
-from controller.flow.actors import Role, Scope
+from controller.flow.actors import Bundle, Role, Scope
 from controller.flow.ports.people import Key, Operator
 from controller.service.http.authentication import person
 from controller.service.http.calls import Call
@@ -23,6 +23,8 @@ AUDITORS = service(Scope.ADMIN, roles=(Role.ADMIN, Role.AUDITOR))
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Password = Annotated[str, Meta(max_length=1024)]
+KeyScope = Literal["ruleset", "evaluate", "ingest", "read", "stop", "admin", "sdk", "client"]
+"""The values of `Scope` and `Bundle`."""
 
 
 class NewOperator(Struct, forbid_unknown_fields=True):
@@ -65,10 +67,14 @@ class OperatorList(Struct):
 
 
 class NewKey(Struct, forbid_unknown_fields=True):
-    """A service key to create."""
+    """A service key to create.
+
+    `sdk` stands for ruleset, evaluate and ingest. `client` stands alone: evaluate, for slots with
+    `clients: true`, at a client's rate; in browsers from `origins` alone, on phones without any.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=6)]
+    scopes: Annotated[list[KeyScope], Meta(min_length=1, max_length=8)]
     origins: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=50)] = []
     expires_in: str | None = None
 
@@ -80,12 +86,16 @@ class Rotation(Struct, forbid_unknown_fields=True):
 
 
 class KeyView(Struct):
-    """A key; `key`, its text, is there once, when it was just made."""
+    """A key; `key`, its text, is there once, when it was just made.
+
+    `scopes` are those it holds, bundles unpacked; `client` says that it is a public one.
+    """
 
     key_id: str
     name: str
     scopes: list[str]
     origins: list[str]
+    client: bool
     created_by: str
     created_at: datetime
     expires_at: datetime | None
@@ -282,7 +292,7 @@ def _keys(runtime: WebRuntime) -> list[Route]:
             store,
             call.project,
             wanted.name,
-            wanted.scopes,
+            [_asked(scope) for scope in wanted.scopes],
             actor=call.actor,
             origins=wanted.origins,
             life=timedelta(seconds=seconds) if seconds else None,
@@ -364,12 +374,17 @@ def _operator(operator: Operator) -> OperatorView:
     )
 
 
+def _asked(name: KeyScope) -> Scope | Bundle:
+    return Bundle(name) if name in {"sdk", "client"} else Scope(name)
+
+
 def _key(key: Key, text: str | None = None) -> KeyView:
     return KeyView(
         key_id=key.key_id,
         name=key.name,
         scopes=sorted(scope.value for scope in key.scopes),
         origins=list(key.origins),
+        client=key.client,
         created_by=key.created_by,
         created_at=key.created_at,
         expires_at=key.expires_at,

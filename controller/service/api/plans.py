@@ -99,7 +99,10 @@ class Claim(Struct):
 
 
 class PlanAnswer(Struct):
-    """Whether it can decide, and when; `advice` says what would make it feasible."""
+    """Whether it can decide, and when.
+
+    `advice` says what would make it feasible, `warnings` what the plan leaves unguarded.
+    """
 
     slot: str
     policy: str
@@ -107,6 +110,7 @@ class PlanAnswer(Struct):
     limit_days: float
     feasible: bool
     advice: list[str]
+    warnings: list[str]
     start: date
     traffic: TrafficRange
     traffic_observed: bool
@@ -150,6 +154,7 @@ def shown(outlook: Outlook) -> PlanAnswer:
         limit_days=outlook.limit_days,
         feasible=outlook.feasible,
         advice=_advice(outlook, claims),
+        warnings=list(outlook.warnings),
         start=outlook.start.date(),
         traffic=TrafficRange(low=traffic.low, expected=traffic.expected, high=traffic.high),
         traffic_observed=outlook.traffic_observed,

@@ -7,6 +7,7 @@ from controller.service.api.approvals import approval_routes
 from controller.service.api.assign import assign_routes
 from controller.service.api.definitions import definition_routes
 from controller.service.api.events import event_routes
+from controller.service.api.exports import export_routes
 from controller.service.api.health import health_routes
 from controller.service.api.kills import kill_routes
 from controller.service.api.ofrep import ofrep_routes
@@ -36,5 +37,6 @@ def api_routes(runtime: WebRuntime, router: Router) -> list[Route]:
         *kill_routes(runtime),
         *approval_routes(runtime),
         *record_routes(runtime),
+        *export_routes(runtime),
         *people_routes(runtime),
     ]

@@ -178,7 +178,7 @@ def _overrides(runtime: WebRuntime) -> list[Route]:
     return [
         Route(
             method="PUT",
-            path="/v1/slots/<slot>/overrides/<unit>",
+            path="/v1/slots/<slot>/overrides/<text:unit>",
             name="put_override",
             summary="Show one unit one arm, whatever the split says",
             description=(
@@ -193,7 +193,7 @@ def _overrides(runtime: WebRuntime) -> list[Route]:
         ),
         Route(
             method="DELETE",
-            path="/v1/slots/<slot>/overrides/<unit>",
+            path="/v1/slots/<slot>/overrides/<text:unit>",
             name="delete_override",
             summary="Let a unit take part again; `?by=hash` names it as the list does",
             access=OVERRIDERS,
@@ -208,8 +208,8 @@ def _overrides(runtime: WebRuntime) -> list[Route]:
             name="post_overrides",
             summary="Show some units one arm, or with `arm` null let them take part again",
             description=(
-                "All of them or none, in one publication. It takes every unit id, also those that "
-                "no address can name: with a slash, `.` and `..`."
+                "All of them or none, in one publication. It takes `.` and `..` too, which most "
+                "clients take out of an address before they send it."
             ),
             access=OVERRIDERS,
             handler=several,

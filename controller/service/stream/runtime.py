@@ -60,12 +60,13 @@ class StreamRuntime:
         from controller.storage.redis.keys import project_of_key
         from controller.storage.redis.notes import follow_all
 
+        namespace = settings.redis_namespace
         client = Redis.from_url(settings.redis_url, socket_connect_timeout=2.0, socket_timeout=5.0)
         return cls(
             host=settings.host,
             port=settings.stream_port,
             secret=settings.require_secret(),
-            notes=lambda: follow_all(client),
-            project_of_key=lambda key: project_of_key(client, key),
+            notes=lambda: follow_all(client, namespace=namespace),
+            project_of_key=lambda key: project_of_key(client, key, namespace=namespace),
             telemetry=Telemetry(),
         )

@@ -211,6 +211,8 @@ class Streams:
             writer.transport.abort()
         finally:
             self._open[project].discard(writer)
+            if not self._open[project]:
+                del self._open[project]
 
 
 def _retry() -> bytes:

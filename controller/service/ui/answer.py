@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from controller.flow import numbers
 from controller.rollout.states import State
 from controller.service.ui import words
-from controller.service.ui.panels import Panel
+from controller.service.ui.panels import Panel, arm_words
 from controller.service.ui.view import View
 
 MOST_FLIPS = 3
@@ -55,16 +55,19 @@ def box_of(view: View, panels: list[Panel]) -> Box:
         why=tuple(_why(view, panels)),
         waiting=tuple(_guard(one) for one in waiting) if live else (),
         people=_people(view),
-        flips=_flips(clauses) if live and view.state is not State.ROLLING_BACK else (),
+        flips=_flips(clauses, view.status["verdict"]["blockers"])
+        if live and view.state is not State.ROLLING_BACK
+        else (),
         clauses=clauses,
     )
 
 
-def _flips(clauses: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """What could still turn the verdict over; what is settled for good cannot."""
+def _flips(clauses: tuple[Condition, ...], blockers: Sequence[str]) -> tuple[Condition, ...]:
+    """What could still turn the verdict over, what blocks it first; what is settled cannot."""
 
-    def rank(one: Condition) -> int:
-        return next(place for place, kind in enumerate(_TELLING) if one.name.startswith(kind))
+    def rank(one: Condition) -> tuple[bool, int]:
+        place = next(place for place, kind in enumerate(_TELLING) if one.name.startswith(kind))
+        return one.name not in blockers, place
 
     open_ones = [
         one for one in clauses if one.name.startswith(_TELLING) and not one.flip.startswith("never")
@@ -72,11 +75,23 @@ def _flips(clauses: tuple[Condition, ...]) -> tuple[Condition, ...]:
     return tuple(sorted(open_ones, key=rank)[:MOST_FLIPS])
 
 
+def _reason(view: View) -> str:
+    """Why the verdict is what it is; where outcomes of an arm are missing, of which."""
+    verdict = view.status["verdict"]
+    causes = {one["cause"] for one in verdict["held"] if one["reason"] == verdict["reason"]}
+    return words.held(verdict["reason"], [_arm(view, cause) for cause in sorted(causes)])
+
+
+def _arm(view: View, name: str) -> str:
+    """An arm with its model, where several challengers have to be told apart."""
+    return arm_words(view, name) or f"the {name}"
+
+
 def _headline(view: View) -> tuple[str, str, str]:
     """Tone, glyph and title, by what most needs to be known."""
     status, state = view.status, view.state
     verdict = status["verdict"]
-    reason = words.reason(verdict["reason"])
+    reason = _reason(view)
     ended = _ended(view, reason)
     if ended is not None:
         return ended
@@ -113,14 +128,15 @@ def _ended(view: View, reason: str) -> tuple[str, str, str] | None:
 
 def _why(view: View, panels: list[Panel]) -> list[str]:
     """The reason, then what each metric says."""
-    reason = words.reason(view.status["verdict"]["reason"])
+    reason = _reason(view)
     said = [reason[:1].upper() + reason[1:] + "."] if reason else []
     since = "Since its promotion, " if view.watched else ""
     return said + [
-        f"{since}{panel.metric}: {panel.figures.brief}, "
-        f"{panel.badge.word.lower()}, on {numbers.count(panel.n)} complete units."
+        f"{since}{panel.metric}{f' of {panel.about}' if panel.about else ''}: "
+        f"{panel.figures.brief}, {panel.badge.word.lower()}, "
+        f"on {numbers.count(panel.n)} complete units."
         for panel in panels
-        if panel.n
+        if panel.n and not panel.dropped
     ]
 
 

@@ -14,11 +14,19 @@ from controller.flow.ports.rollouts import Proposal
 from controller.flow.ports.work import Work
 from controller.rollout.proposal import gate_of
 from controller.service.http.calls import Answer, Call
+from controller.service.http.problems import status_of
+from controller.service.http.refusals import NotConfirmed, RateLimited
 from controller.service.http.router import Route
 from controller.service.ui import words
 from controller.service.ui.actions import DONE
 from controller.service.ui.ballot import ballot_of, rollout_of, title_of
-from controller.service.ui.console import Console, page_route, redirect, waiting_for
+from controller.service.ui.console import (
+    Console,
+    asks_password,
+    page_route,
+    redirect,
+    waiting_for,
+)
 from controller.service.ui.view import read_view
 from controller.service.ui.words import Badge
 
@@ -37,6 +45,7 @@ class VoteForm(Struct, forbid_unknown_fields=True):
     vote: Annotated[str, Meta(pattern="^(approve|reject)$")]
     digest: Annotated[str, Meta(max_length=64)]
     comment: Annotated[str, Meta(max_length=2000)] = ""
+    password: Annotated[str, Meta(max_length=1024)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,30 +103,7 @@ def approval_routes(pages: Console) -> list[Route]:
         return _live(pages, call)
 
     def answer(call: Call) -> Answer:
-        given: VoteForm = call.body
-        error = ""
-        if given.vote == REJECT and len(given.comment.strip()) < LEAST_REASON:
-            error = "Say why you reject it: the person who asked will read this."
-        else:
-            try:
-                _vote(pages, call, given)
-            except (ApprovalInvalid, GuardFailed, NotPermitted) as refusal:
-                error = refusal.message
-        if not error:
-            return redirect(f"/approvals/{call.path['proposal']}?done={given.vote}")
-        with store.reading() as work:
-            context = _shown(work, call)
-            return pages.page(
-                call,
-                "approval.html",
-                work=work,
-                here="approvals",
-                status=422,
-                told="",
-                error=error,
-                comment=given.comment,
-                **context,
-            )
+        return _answered(pages, call)
 
     return [
         page_route("GET", "/approvals", "ui_approvals", "What waits for people", inbox),
@@ -141,6 +127,42 @@ def _live(pages: Console, call: Call) -> Answer:
     with pages.runtime.store.reading() as work:
         context = _shown(work, call)
         return pages.fragment(call, "_parts/approval_live.html", now=work.now, **context)
+
+
+def _answered(pages: Console, call: Call) -> Answer:
+    """Take somebody's answer; where it is refused, the page again with what they wrote."""
+    given: VoteForm = call.body
+    error, status = _refused(pages, call, given)
+    if not error:
+        return redirect(f"/approvals/{call.path['proposal']}?done={given.vote}")
+    with pages.runtime.store.reading() as work:
+        context = _shown(work, call)
+        return pages.page(
+            call,
+            "approval.html",
+            work=work,
+            here="approvals",
+            status=status,
+            told="",
+            error=error,
+            comment=given.comment,
+            **context,
+        )
+
+
+def _refused(pages: Console, call: Call, given: VoteForm) -> tuple[str, int]:
+    """Why a vote did not count, and the status that says so; empty where it did."""
+    if given.vote == REJECT and len(given.comment.strip()) < LEAST_REASON:
+        return "Say why you reject it: the person who asked will read this.", 422
+    try:
+        if given.vote == APPROVE:
+            pages.confirm(call, given.password)
+        _vote(pages, call, given)
+    except (NotConfirmed, RateLimited) as refusal:
+        return refusal.message, status_of(type(refusal))
+    except (ApprovalInvalid, GuardFailed, NotPermitted) as refusal:
+        return refusal.message, 422
+    return "", 200
 
 
 def _vote(pages: Console, call: Call, given: VoteForm) -> None:
@@ -199,4 +221,5 @@ def _shown(work: Work, call: Call) -> dict[str, Any]:
         "view": view,
         "ballot": ballot_of(work, call, proposal, rollout, view),
         "open": proposal.status == "open",
+        "asks_password": asks_password(work, call),
     }

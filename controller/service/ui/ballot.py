@@ -37,6 +37,7 @@ class Moved:
     """A metric as it was when the proposal was opened, and as it is now."""
 
     metric: str
+    about: str
     frozen: str
     frozen_finding: str
     live: str
@@ -199,6 +200,7 @@ def _moved(frozen: Panel, live: Panel | None) -> Moved:
     now = live or frozen
     return Moved(
         metric=frozen.metric,
+        about=frozen.about,
         frozen=frozen.figures.estimate,
         frozen_finding=frozen.badge.word,
         live=now.figures.estimate,

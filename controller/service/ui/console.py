@@ -21,6 +21,7 @@ from controller.service.http.calls import Answer, Call
 from controller.service.http.problems import Problem
 from controller.service.http.router import Handler, Route, console
 from controller.service.http.runtime import WebRuntime
+from controller.service.http.sessions import is_fresh
 from controller.service.ui import times, words
 from controller.service.ui.static_files import accepts_gzip, static_files
 
@@ -121,6 +122,18 @@ class Console:
         """Bytes of a template."""
         return self._templates.get_template(template).render(**context).encode()
 
+    def confirm(self, call: Call, password: str) -> None:
+        """Refuse what gives power away to a browser whose person may have left it.
+
+        Raises
+        ------
+        NotConfirmed, RateLimited
+            As for `Sessions.confirm`.
+        """
+        session = call.caller.session
+        if session is not None:
+            self.runtime.sessions.confirm(call.request, session, password)
+
     # ------------------------------------------------------------ refusals
 
     def page_of_problem(self, problem: Problem, request: Request) -> Answer:
@@ -167,6 +180,13 @@ def waiting_for(work: Work, call: Call) -> int:
     """Open proposals that the signed-in person has not voted on."""
     found = work.approvals.list(call.project, status="open")
     return sum(all(vote.voter != call.actor.name for vote in one.votes) for one in found)
+
+
+def asks_password(work: Work, call: Call) -> bool:
+    """Whether what gives power away would ask this browser for the password again."""
+    session = call.caller.session
+    stored = None if session is None else work.people.session(session.id_hash)
+    return stored is None or not is_fresh(stored, work.now)
 
 
 def redirect(where: str, headers: Mapping[str, str] | None = None) -> Answer:

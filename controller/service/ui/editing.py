@@ -16,6 +16,7 @@ from controller.service.http.calls import Answer, Call
 from controller.service.http.loader import parse_json
 from controller.service.http.problems import status_of
 from controller.service.http.router import Route
+from controller.service.ui import words
 from controller.service.ui.actions import action_of
 from controller.service.ui.console import Console, page_route, redirect
 from controller.service.ui.view import View, read_view
@@ -53,6 +54,8 @@ def editing_routes(pages: Console) -> list[Route]:
                 view=view,
                 action=action_of(view, Verb.EDIT, call.actor),
                 form=form or standing(view),
+                arms=_arms(view),
+                units=words.many(view.slot.slot.unit),
                 error="" if refused is None else refused.message,
             )
 
@@ -93,6 +96,14 @@ def standing(view: View) -> EditForm:
         weights="\n".join(f"{arm} = {share:.2%}" for arm, share in shares.items()),
         eligible=_text(allocation["eligible"]),
     )
+
+
+def _arms(view: View) -> list[tuple[str, str]]:
+    """Which model each arm of the form is; nothing before there is a split."""
+    allocation = view.status["allocation"]
+    if view.plan is None or allocation is None:
+        return []
+    return [(arm, view.plan.arms[arm].label) for arm in allocation["weights"]]
 
 
 def edits_of(form: EditForm, before: EditForm) -> dict[str, Any]:

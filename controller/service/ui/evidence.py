@@ -8,6 +8,7 @@ from typing import Any
 
 from controller.errors import NotFound
 from controller.experiments.canonical import sha256_of
+from controller.experiments.plans import Plan
 from controller.flow import numbers
 from controller.flow.numbers import Measure
 from controller.flow.ports.work import Work
@@ -16,6 +17,7 @@ from controller.service.http.router import Route, console
 from controller.service.ui import times, words
 from controller.service.ui.console import Console, page_route
 from controller.service.ui.panels import Figures, figures_of
+from controller.service.ui.plan_terms import terms_of
 from controller.service.ui.words import Badge
 
 FOREVER = "private, max-age=31536000, immutable"
@@ -43,6 +45,7 @@ def evidence_routes(pages: Console) -> list[Route]:
         with store.reading() as work:
             found = _found(work, call)
             is_look = "metrics" in found and "number" in found
+            is_plan = "arms" in found and "policy" in found
             return pages.page(
                 call,
                 "evidence.html",
@@ -53,6 +56,8 @@ def evidence_routes(pages: Console) -> list[Route]:
                 number=found["number"] if is_look else None,
                 taken_at=times.instant(found["statistics"]["taken_at"]) if is_look else None,
                 watermark=times.instant(found["statistics"]["watermark"]) if is_look else None,
+                terms=terms_of(Plan.from_document(found)) if is_plan else None,
+                plan=found["plan_sha256"] if is_look else "",
                 lines=_lines(found) if is_look else [],
                 srm=_srm(found) if is_look else [],
             )
@@ -98,7 +103,7 @@ def _lines(document: Mapping[str, Any]) -> list[Line]:
             role="decides" if metric["role"] == "oec" else "guardrail",
             arm=one["arm"],
             badge=words.VERDICTS[one["verdict"]],
-            reason=words.reason(one["reason"]),
+            reason=words.why(metric, one),
             figures=figures_of(one, Measure()),
             n=numbers.count(sum(arm["n"] for arm in metric["arms"].values())),
             tests=tuple(_test(test) for test in one["tests"]),

@@ -92,7 +92,19 @@ def _memory(view: View) -> list[Fact]:
                 f"{numbers.count(pins['kept_ineligible'])} that lost their eligibility; SDKs know "
                 f"{numbers.count(pins['published'])} of {numbers.count(excepted)}; "
                 f"{numbers.count(pins['unknown'])} exposures before the pin was known; "
-                f"{numbers.count(pins['rebuilt'])} pins put back",
+                f"{numbers.count(pins['rebuilt'])} pins put back, "
+                f"{numbers.count(pins['refused'])} refused by the store"
+                + ("; an edit's exceptions are still being written" if pins["keeping"] else ""),
+            )
+        )
+    diluted = pins["merged_kept_out"] + pins["merged_retired"]
+    if diluted:
+        facts.append(
+            Fact(
+                name="Merged ids that do not see their unit's arm",
+                value=f"{numbers.count(pins['merged_kept_out'])} kept out by an override, holdout "
+                f"or layer, {numbers.count(pins['merged_retired'])} whose bucket is retired: "
+                "they make an effect look smaller",
             )
         )
     return facts

@@ -11,6 +11,7 @@ from controller.service.ui.audit import audit_routes
 from controller.service.ui.console import Console
 from controller.service.ui.editing import editing_routes
 from controller.service.ui.evidence import evidence_routes
+from controller.service.ui.exports import export_routes
 from controller.service.ui.login import login_routes
 from controller.service.ui.people import people_routes
 from controller.service.ui.reach import reach_routes
@@ -35,6 +36,7 @@ def install_console(_app: flask.Flask, router: Router, runtime: WebRuntime) -> N
         *reach_routes(pages),
         *audit_routes(pages),
         *evidence_routes(pages),
+        *export_routes(pages),
         *people_routes(pages),
         *setup_routes(pages),
     )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from controller.experiments.plans import CHAMPION
 from controller.flow import numbers
+from controller.flow.differing import differing, stage_decimals, stage_words
 from controller.flow.numbers import Measure, half_width, interval_text, measure_of
 from controller.rollout.states import State
 from controller.service.ui import times, words
@@ -86,12 +87,39 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageLine:
+    """One stage's own difference; `part` is its share of the difference shown."""
+
+    name: str
+    estimate: str
+    error: str
+    n: str
+    part: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Everything shown of one challenger on one metric."""
+    """Everything shown of one challenger on one metric.
+
+    Attributes
+    ----------
+    about : str
+        The arm with its model where there are several challengers; else empty.
+    dropped : bool
+        This challenger was given up: its numbers are history.
+    stages : tuple of StageLine
+        The effect stage by stage, where there are several; `agreement` says whether they agree,
+        `differing` what the difference is an average of where they do not.
+    resolution : str
+        How exact the levels of a quantile are; empty for other metrics.
+    """
 
     id: str
     metric: str
     arm: str
+    about: str
+    dropped: bool
     direction: str
     decides: bool
     badge: Badge
@@ -109,6 +137,10 @@ class Panel:
     excursion: str | None
     crossing: str | None
     crossing_tone: str
+    stages: tuple[StageLine, ...]
+    agreement: str
+    differing: str
+    resolution: str
 
 
 def figures_of(comparison: Mapping[str, Any], measure: Measure, *, over: bool = False) -> Figures:
@@ -168,21 +200,25 @@ def panel_of(
     sides: Literal[1, 2] = 2 if test["claim"] == "superior" else 1
     undecided = planned and decides and test["crossed"] is None
     peeked = excursion(seen, alpha=test["alpha"], sides=sides) if undecided else None
-    figures = figures_of(comparison, measure, over=view.over)
+    dropped = any(one["arm"] == arm for one in view.status["dropped"])
+    over = view.over or dropped
+    figures = figures_of(comparison, measure, over=over)
     drawn = [one for one in thinned(seen) if one.estimate is not None]
     crossing = _crossing_words(test)
     says = _difference_words(key, figures, drawn)
     strong = _strength_words(drawn, peeked) if planned else ""
     stands = view.watched and view.state is State.PROMOTED
-    badge = words.finding(comparison["verdict"], decides=decides, over=view.over, watched=stands)
+    badge = words.finding(comparison["verdict"], decides=decides, over=over, watched=stands)
     return Panel(
         id=f"{prefix}{key}-{arm}",
         metric=key,
         arm=arm,
+        about=arm_words(view, arm),
+        dropped=dropped,
         direction="higher is better" if better > 0 else "lower is better",
         decides=decides,
         badge=badge,
-        reason=words.reason(comparison["reason"]),
+        reason=words.why(metric, comparison),
         figures=figures,
         n=sum(one["n"] for one in metric["arms"].values()),
         t=test["t"] if planned else None,
@@ -212,7 +248,18 @@ def panel_of(
         excursion=_excursion_words(peeked, seen, over=view.state.terminal),
         crossing=crossing,
         crossing_tone=_crossing_tone(test),
+        stages=tuple(_stages(comparison, measure)),
+        agreement=_agreement_words(comparison),
+        differing=differing(comparison, measure),
+        resolution=_resolution_words(metric),
     )
+
+
+def arm_words(view: View, arm: str) -> str:
+    """An arm with its model, where several challengers have to be told apart; else nothing."""
+    if view.plan is None or len(view.plan.challengers) < 2:
+        return ""
+    return f"{arm} ({view.plan.arms[arm].label})"
 
 
 def _naive(test: Mapping[str, Any], sides: int) -> float:
@@ -232,6 +279,46 @@ def _arms(view: View, metric: Mapping[str, Any], measure: Measure) -> list[Arm]:
         )
         for name, seen in sorted(metric["arms"].items(), key=lambda item: item[0] != CHAMPION)
     ]
+
+
+def _stages(comparison: Mapping[str, Any], measure: Measure) -> list[StageLine]:
+    effects = comparison["epochs"]["effects"] if comparison.get("epochs") else []
+    decimals = stage_decimals(effects, measure)
+    return [
+        StageLine(
+            name=stage_words(one, effects),
+            estimate=measure.difference(one["estimate"], decimals),
+            error=measure.difference(one["standard_error"], decimals).lstrip("+"),
+            n=numbers.count(one["n_champion"] + one["n_challenger"]),
+            part=numbers.share(one["share"]),
+            note="" if one["tested"] else "too few units to compare it with the others",
+        )
+        for one in effects
+    ]
+
+
+def _agreement_words(comparison: Mapping[str, Any]) -> str:
+    """The test behind it: one p-value for looking at every look, one for a single look."""
+    epochs = comparison.get("epochs")
+    if not epochs:
+        return ""
+    if epochs["p"] is None:
+        return "Too few units in all but one stage to say whether they agree."
+    return (
+        f"That all stages have the same effect: {numbers.p_value(epochs['p'])}, however often one "
+        f"looks ({numbers.p_value(epochs['p_single_look'])} in Cochran's test, which is meant for "
+        "one look). It describes; the test that decides averages the stages as planned."
+    )
+
+
+def _resolution_words(metric: Mapping[str, Any]) -> str:
+    error = metric.get("relative_error")
+    if not error:
+        return ""
+    return (
+        f"Levels are read between the cuts of a grid that was fixed before the start, {error:.2%} "
+        "apart: by so much each may be off."
+    )
 
 
 def _rows(drawn: Sequence[Seen], measure: Measure, comparison: Mapping[str, Any]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
@@ -11,8 +12,10 @@ from controller.flow.actors import Role
 from controller.flow.people import add_operator, change_operator, make_link, operators
 from controller.flow.ports.people import Operator
 from controller.service.http.calls import Answer, Call
-from controller.service.http.router import Route
-from controller.service.ui.console import Console, may, page_route
+from controller.service.http.problems import status_of
+from controller.service.http.refusals import NotConfirmed, RateLimited
+from controller.service.http.router import Handler, Route
+from controller.service.ui.console import Console, asks_password, may, page_route, redirect
 
 MEANING: Final[dict[Role, str]] = {
     Role.VIEWER: "sees everything",
@@ -49,6 +52,12 @@ class Access(Struct, forbid_unknown_fields=True):
     active: Annotated[str, Meta(pattern="^(yes|no)$")]
 
 
+class PasswordAgain(Struct, forbid_unknown_fields=True):
+    """Proof that who holds this browser is who signed in."""
+
+    password: Annotated[str, Meta(max_length=1024)] = ""
+
+
 def people_routes(pages: Console) -> list[Route]:
     """The operators' page and its forms."""
     store = pages.runtime.store
@@ -66,6 +75,7 @@ def people_routes(pages: Console) -> list[Route]:
                 people=people,
                 roles_known=[(role, MEANING[role]) for role in Role],
                 is_admin=may(call, Role.ADMIN),
+                asks_password=may(call, Role.ADMIN) and asks_password(work, call),
                 can_enter=_can_enter,
                 **given,
             )
@@ -98,6 +108,9 @@ def people_routes(pages: Console) -> list[Route]:
             return shown(call, status=409, error=refusal.message)
         return shown(call)
 
+    def guarded(handler: Handler) -> Handler:
+        return lambda call: _unconfirmed(pages, shown, call) or handler(call)
+
     return [
         page_route("GET", "/operators", "ui_people", "The operators", shown),
         page_route(
@@ -105,16 +118,25 @@ def people_routes(pages: Console) -> list[Route]:
             "/operators",
             "ui_add_operator",
             "Add an operator and make their sign-in link",
-            add,
+            guarded(add),
             roles=(Role.ADMIN,),
             body=NewOperator,
+        ),
+        page_route(
+            "POST",
+            "/operators/confirm",
+            "ui_password_again",
+            "Give one's password again",
+            guarded(lambda _: redirect("/operators")),
+            roles=(Role.ADMIN,),
+            body=PasswordAgain,
         ),
         page_route(
             "POST",
             "/operators/<name>/link",
             "ui_make_link",
             "Make a sign-in link",
-            new_link,
+            guarded(new_link),
             roles=(Role.ADMIN,),
         ),
         page_route(
@@ -122,11 +144,23 @@ def people_routes(pages: Console) -> list[Route]:
             "/operators/<name>/access",
             "ui_change_access",
             "Let an operator in or out",
-            access,
+            guarded(access),
             roles=(Role.ADMIN,),
             body=Access,
         ),
     ]
+
+
+def _unconfirmed(pages: Console, shown: Callable[..., Answer], call: Call) -> Answer | None:
+    """The page again where the password has to come first; locking somebody out never waits."""
+    if isinstance(call.body, Access) and call.body.active == "no":
+        return None
+    password = call.body.password if isinstance(call.body, PasswordAgain) else ""
+    try:
+        pages.confirm(call, password)
+    except (NotConfirmed, RateLimited) as refusal:
+        return shown(call, status=status_of(type(refusal)), error=refusal.message)
+    return None
 
 
 def _can_enter(operator: Operator) -> str:

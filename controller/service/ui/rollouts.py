@@ -93,7 +93,8 @@ def _live(work: Work, call: Call, asked: ListQuery) -> dict[str, Any]:
     found = [one for one in work.views.index(call.project) if one.state.live]
     lines = [_line(work, call, one) for one in found if _matches(one, asked.find)]
     lines.sort(key=lambda line: (not line.needs_you, _URGENCY[line.badge.tone]))
-    return {"lines": lines, "needs": [line for line in lines if line.needs_you]}
+    needs = [line for line in lines if line.needs_you]
+    return {"lines": lines, "needs": needs, "sought": asked.find.strip()}
 
 
 def _rest(work: Work, call: Call, asked: ListQuery) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def _rest(work: Work, call: Call, asked: ListQuery) -> dict[str, Any]:
         "page": asked.page,
         "pages": max(1, -(-len(found) // PAGE)),
         "nothing": not index,
+        "no_slots": not index and not work.definitions.slots(call.project),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -14,6 +14,7 @@ from controller.flow.actors import Role
 from controller.flow.kill import kill, lift
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.work import Work
+from controller.flow.publish import killed_to
 from controller.flow.traffic_rules import Reach, reach_of
 from controller.rollout.record import Rollout
 from controller.service.http.calls import Answer, Call
@@ -202,19 +203,20 @@ def _line(work: Work, call: Call, stored: StoredSlot) -> Line:
         observe=slot.observe,
         badge=KILLED if stored.kill else STATES[live.state.value] if live else AT_REST,
         live=live,
-        killed=_killed(stored.kill, dict(targets)),
+        killed=_killed(stored),
         targets=targets,
         tags=slot.tags,
         reach=reach_of(work, call.project, slot),
     )
 
 
-def _killed(kill: Mapping[str, Any] | None, models: Mapping[str, str]) -> Killed | None:
-    if kill is None:
+def _killed(stored: StoredSlot) -> Killed | None:
+    kill, model = stored.kill, killed_to(stored)
+    if kill is None or model is None:
         return None
     return Killed(
         to=kill["to"],
-        model=models.get(kill["to"], kill["to"]),
+        model=model.label,
         by=kill["actor"],
         at=times.instant(kill["at"]),
         note=kill["note"],

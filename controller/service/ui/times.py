@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 
-_STEPS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+from controller.flow.numbers import duration
 
 
 def instant(text: str | datetime | None) -> datetime | None:
@@ -33,19 +32,6 @@ def short(at: datetime, now: datetime) -> str:
     if at.date() == now.date():
         return f"{at:%H:%M:%S} UTC"
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
-
-
-def duration(seconds: float) -> str:
-    """The two largest units: `2 h 10 min`, `45 s`."""
-    left = max(0, round(seconds))
-    if left >= 86400 * 3:
-        left = round(left / 3600) * 3600
-    parts = []
-    for size, name in _STEPS:
-        number, left = divmod(left, size)
-        if number:
-            parts.append(f"{number} {name}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def relative(at: datetime, now: datetime) -> str:

@@ -7,11 +7,11 @@ glyph and word already say.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.flow import numbers
-from controller.service.ui import times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +233,7 @@ ADVICE: Final[dict[str, str]] = {
     "route_not_found": "Check the address, or go to the list of rollouts.",
     "not_found": "It may have been removed, or the address has a typing error.",
     "not_permitted": "Ask an administrator for the role, or ask a colleague who has it.",
+    "not_confirmed": "Go back and give your password with it.",
     "csrf_refused": "Go back, reload the page and send the form again.",
     "rate_limited": "Wait a moment, then try again.",
     "stale_version": "Open the rollout again: somebody or the service itself changed it.",
@@ -283,6 +284,24 @@ def reason(code: str) -> str:
     return REASONS.get(code, code.replace("_", " "))
 
 
+_HELD: Final = {
+    "arm_silent": "{} has stopped reporting outcomes",
+    "missing_differs": "outcomes are missing unevenly, most often of {}",
+}
+
+
+def held(code: str, causes: Sequence[str]) -> str:
+    """The same for a comparison that is held, with the arms whose outcomes are missing."""
+    return _HELD[code].format(" and ".join(causes)) if causes and code in _HELD else reason(code)
+
+
+def why(metric: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
+    """Why a comparison of a look says what it says."""
+    found = metric.get("held", {}).get(comparison["arm"])
+    causes = [found["cause"]] if found and found["reason"] == comparison["reason"] else []
+    return held(comparison["reason"], causes)
+
+
 def clause(name: str) -> str:
     """What a clause or a guard asks for."""
     if name in CLAUSES:
@@ -303,7 +322,7 @@ def advice(code: str) -> str:
 
 def humane(text: str) -> str:
     """A sentence of the service with its seconds as people say them."""
-    return _SECONDS.sub(lambda found: times.duration(float(found.group(1))), text)
+    return _SECONDS.sub(lambda found: numbers.duration(float(found.group(1))), text)
 
 
 def missing(why_not: str) -> str:
@@ -348,5 +367,5 @@ def observed_in(name: str, value: Any) -> str:
     """The same, with times as times."""
     seconds = name.startswith(("fresh.", "stage.dwell", "bake.", "evidence_fresh"))
     if seconds and isinstance(value, int | float) and not isinstance(value, bool):
-        return times.duration(value)
+        return numbers.duration(value)
     return observed(value)

@@ -2,22 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controller.cli.supervisor import Child, StopAsked, Supervisor
-
-pytestmark = pytest.mark.serial
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.02)
+from tests.processes import alive, wait_until
 
 
 def sleeper() -> Child:
@@ -33,13 +23,6 @@ def ticked(supervisor: Supervisor) -> bool:
     return True
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_killed_child_is_started_again_after_a_pause() -> None:
     child = sleeper()
     supervisor = Supervisor(children=[child])
@@ -48,10 +31,10 @@ def test_a_killed_child_is_started_again_after_a_pause() -> None:
         assert child.process is not None
         first = child.process.pid
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: not child.running)
+        wait_until(lambda: not child.running, "it ended")
         supervisor.tick()
         assert not child.running
-        wait_for(lambda: ticked(supervisor) and child.running)
+        wait_until(lambda: ticked(supervisor) and child.running, "it is back")
         assert child.process.pid != first
         assert child.restarts == 1
     finally:
@@ -66,7 +49,7 @@ def test_the_pause_doubles_while_a_child_keeps_dying() -> None:
     child.pause = 0.01
     supervisor = Supervisor(children=[child])
     supervisor.start()
-    wait_for(lambda: ticked(supervisor) and child.restarts >= 3)
+    wait_until(lambda: ticked(supervisor) and child.restarts >= 3, "three restarts")
     assert child.pause >= 0.08
     supervisor.stop()
 
@@ -95,20 +78,23 @@ def test_the_children_outlive_the_watch_until_they_are_stopped() -> None:
     assert not child.running
 
 
-def test_a_child_that_ignores_the_signal_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ignores_the_signal_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("controller.cli.supervisor.STOP_SECONDS", 0.5)
+    deaf = tmp_path / "deaf"
+    program = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        " pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    )
     stubborn = Child(
         name="stubborn",
-        command=[
-            sys.executable,
-            "-c",
-            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
-        ],
+        command=[sys.executable, "-c", program, str(deaf)],
         environment=os.environ,
     )
     supervisor = Supervisor(children=[stubborn])
     supervisor.start()
-    time.sleep(0.5)
+    wait_until(deaf.exists, "it ignores the signal")
     supervisor.stop()
     assert stubborn.process is not None
     assert stubborn.process.returncode == -signal.SIGKILL
@@ -134,4 +120,4 @@ def test_a_child_dies_with_a_killed_supervisor() -> None:
         assert alive(orphan)
         parent.kill()
         parent.wait()
-        wait_for(lambda: not alive(orphan))
+        wait_until(lambda: not alive(orphan), "it died with its parent")

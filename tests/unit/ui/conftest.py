@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from controller.flow.actors import Actor
+from controller.flow.approve import vote
 from controller.service.web.app import create_app
 from tests.browser.serving import runtime_of
-from tests.browser.world import PASSWORD, World, waiting_world
+from tests.browser.world import PASSWORD, PROJECT, ROLES, World, waiting_world
 
 
 @dataclass(kw_only=True)
@@ -41,6 +43,22 @@ class Browser:
 
 def forms(page: str) -> list[str]:
     return re.findall(r"<form.*?</form>", page, re.DOTALL)
+
+
+def approve(world: World, name: str, how: str = "approve") -> None:
+    with world.store.reading() as work:
+        proposal = work.approvals.open_for(PROJECT, world.rollouts["waiting"])
+    assert proposal is not None
+    actor = Actor(name=name, kind="operator", roles=ROLES[name])
+    vote(
+        world.store,
+        PROJECT,
+        proposal.id,
+        vote=how,
+        digest=proposal.digest,
+        comment="Seen.",
+        actor=actor,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from controller.rollout.record import Allocation
 from tests.browser.world import PROJECT, World
 from tests.unit.ui.conftest import Browser
-from tests.unit.ui.test_pages import text_of, waiting
+from tests.unit.ui.reading import text_of, waiting
 
 HALVES = "champion = 50%\nchallenger = 50%"
 BAD = '{"attribute": "a", "op": "eq", "value": "%s"}'

@@ -29,7 +29,7 @@ from tests.browser.world import (
     flight_costs,
 )
 from tests.unit.ui.conftest import Browser
-from tests.unit.ui.test_pages import found, text_of
+from tests.unit.ui.reading import found, text_of
 
 SLOT = "crew-planning"
 

@@ -11,7 +11,7 @@ from controller.flow.layers import put_layer
 from controller.flow.overrides import overrides_of, set_override
 from tests.browser.world import ADMIN, PROJECT, World
 from tests.unit.ui.conftest import Browser
-from tests.unit.ui.test_pages import every_page, text_of, waiting
+from tests.unit.ui.reading import every_page, text_of, waiting
 
 SLOT = "late-flight-alert"
 OVERRIDES = f"/slots/{SLOT}/overrides"

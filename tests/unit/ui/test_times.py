@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from controller.flow import numbers
 from controller.service.ui import times
 
 NOW = datetime(2026, 11, 23, 8, 7, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ def test_an_instant_of_another_zone_is_shown_in_utc() -> None:
 
 def test_a_summer_change_moves_nothing() -> None:
     before = datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC)
-    assert times.duration((before + timedelta(hours=2) - before).total_seconds()) == "2 h"
+    assert numbers.duration((before + timedelta(hours=2) - before).total_seconds()) == "2 h"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_summer_change_moves_nothing() -> None:
     ],
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert times.duration(seconds) == text
+    assert numbers.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
