@@ -39,12 +39,10 @@ run: runtime-environment ## run the whole service on this machine (controller up
 
 # ---------------------------------------------------------------- the checks
 
-# Tests that share a machine badly run after the others, one at a time. Both calls always run;
-# pytest's 5 (nothing selected) is a failure only when neither found anything to do.
+# A file's tests share what they start, so a file stays in one process; in the folders' order, whose
+# first ones start services and whose last ones are short.
 test: lint types imports ## run every check and every test; ARGS go to pytest
-	@parallel=0; $(BIN)/pytest -n 2 --dist loadfile -m "not serial" $(ARGS) || parallel=$$?; \
-	serial=0; $(BIN)/pytest -m serial $(ARGS) || serial=$$?; \
-	case "$$parallel$$serial" in 00|05|50) ;; *) exit 1 ;; esac
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: dev-environment ## ruff: rules and format
 	$(BIN)/ruff check .

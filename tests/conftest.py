@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -77,8 +78,20 @@ PROGRAMS = (
 )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: a third of what tests do is wait for processes, clocks and disks.
+
+    Beyond eight cores the longest file is what takes the time, and each process costs memory.
+    """
+    return min(os.cpu_count() or 1, 8) + 1
+
+
 def pytest_configure() -> None:
     """Where a program is required, its absence ends the run before the first test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A run in the background of a shell; what tests start and stop by Ctrl-C would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for program in PROGRAMS:
         if program.required and program.find() is None:
             asked = f"REQUIRE_{program.mark.upper()}=1"

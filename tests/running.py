@@ -1,4 +1,4 @@
-"""The whole product as a person starts it: `controller up` in a process of its own."""
+"""The whole product as a person starts it: `controller up`, asked, killed and stopped."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 60.0
+from controller.cli.client import ServiceClient
+from tests.processes import PATIENCE_SECONDS, descendants, free_ports, wait_until
+
+COMMAND = str(Path(sys.executable).with_name("controller"))
+ONE_WORKER = ("--web-workers", "1")
+STOP_SECONDS = 40.0
+ANNOUNCED = "Console"
+"""What `up` and `demo` say last in their start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +37,24 @@ class Answer:
         return json.loads(self.body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A started service."""
 
-    folder: Path
+    process: subprocess.Popen[bytes]
     port: int
     stream_port: int
-    process: subprocess.Popen[bytes]
-    credentials: dict[str, Any]
+    data_dir: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.data_dir / "credentials.json").read_text())
+        return document
 
     @property
     def admin_key(self) -> str:
@@ -53,6 +67,14 @@ class Running:
     @property
     def admin_token(self) -> str:
         return str(self.credentials["operators"]["admin"]["token"])
+
+    def as_operator(self, name: str = "admin") -> ServiceClient:
+        """The command line's client with a person's token."""
+        return ServiceClient(self.url, self.credentials["operators"][name]["token"])
+
+    def with_key(self, name: str) -> ServiceClient:
+        """The command line's client with a key."""
+        return ServiceClient(self.url, self.credentials["keys"][name])
 
     def call(
         self,
@@ -82,66 +104,104 @@ class Running:
         finally:
             connection.close()
 
-    def until(self, seconds: float, what: Any) -> Any:
-        """The first true answer of a question asked ten times a second."""
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            found = what()
-            if found:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"not within {seconds} s: {(self.folder / 'log').read_text()[-3000:]}")
+    def until(
+        self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS
+    ) -> Any:
+        """The first true answer of a question; the end of the log where there is none."""
+        return wait_until(condition, what, seconds, log=self.log)
+
+    def ready(self, port: int | None = None) -> bool:
+        """Whether web, or what listens on `port`, says that it can serve."""
+        return self.call("GET", "/readyz", port=port, timeout=5.0).status == 200
+
+    def children(self) -> dict[str, int]:
+        """Pids of the service's processes by what they run: web, stream, worker, valkey."""
+        found = {}
+        for pid in descendants(self.process.pid, deep=False):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if len(words) < 2:
+                continue  # a process that is just starting, or has just ended
+            name = "valkey" if "valkey-server" in words[0] else words[-2]
+            found[name] = pid
+        return found
+
+    def stop(self) -> int:
+        """Stop it as an init system does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of the product's, and `more`."""
+    ours = ("CONTROLLER_", "DATABASE_URL", "REDIS_URL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | dict(more or {})
+
+
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One command of the command line, to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment(env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def start(
+    data_dir: Path, *options: str, env: Mapping[str, str] | None = None, command: str = "up"
+) -> Running:
+    """Start on free ports and wait until it serves; its log lies beside `data_dir`."""
+    port, stream_port = free_ports(2)
+    log = data_dir.with_name(f"{data_dir.name}.log")
+    with log.open("ab") as output:
+        before = log.read_text().count(ANNOUNCED)
+        process = subprocess.Popen(
+            [
+                *(COMMAND, command, "--data-dir", str(data_dir)),
+                *("--port", str(port), "--stream-port", str(stream_port), *options),
+            ],
+            env=environment(env),
+            cwd=data_dir.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    service = Running(
+        process=process, port=port, stream_port=stream_port, data_dir=data_dir, log=log
+    )
+
+    def serves() -> bool:
+        assert process.poll() is None, log.read_text()
+        announced = log.read_text().count(ANNOUNCED) > before
+        return announced and service.ready() and service.ready(stream_port)
+
+    try:
+        service.until(serves, "it is ready")
+    except BaseException:
+        service.stop()
+        raise
+    return service
 
 
 @contextmanager
-def running(folder: Path, **environment: str) -> Iterator[Running]:
-    """`controller up` on free ports, stopped cleanly at the end."""
-    port, stream_port, health_port = free_ports(3)
-    command = [sys.executable, "-m", "controller", "up", "--data-dir", str(folder / "data")]
-    command += ["--port", str(port), "--stream-port", str(stream_port), "--web-workers", "1"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTROLLER_")}
-    kept |= {"CONTROLLER_HEALTH_PORT": str(health_port), **environment}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=kept, stdout=log, stderr=log, cwd=folder)
-        try:
-            yield _started(folder, port, stream_port, process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
-
-
-def _started(
-    folder: Path, port: int, stream_port: int, process: subprocess.Popen[bytes]
-) -> Running:
-    ends = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends and process.poll() is None:
-        service = Running(folder, port, stream_port, process, {})
-        if _ready(service, port) and _ready(service, stream_port):
-            credentials = json.loads((folder / "data" / "credentials.json").read_text())
-            return Running(folder, port, stream_port, process, credentials)
-        time.sleep(0.1)
-    raise AssertionError(f"it did not start: {(folder / 'log').read_text()[-3000:]}")
-
-
-def _ready(service: Running, port: int) -> bool:
+def running(
+    data_dir: Path, *options: str, env: Mapping[str, str] | None = None, command: str = "up"
+) -> Iterator[Running]:
+    """A service that is stopped at the end, whatever happened."""
+    service = start(data_dir, *options, env=env, command=command)
     try:
-        return service.call("GET", "/readyz", port=port, timeout=5.0).status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        yield service
     finally:
-        for one in sockets:
-            one.close()
+        if service.process.poll() is None:
+            service.stop()

@@ -59,8 +59,10 @@ def start_rollout(service: Running, slot: str, challenger: dict[str, Any]) -> st
     path = f"/v1/rollouts/{made.json['metadata']['uid']}"
     for verb in ("submit", "start"):
         _until_done(service, path, verb)
-    service.until(30, lambda: _status(service, path)["state"] in {"Ramping", "Deciding"})
-    service.until(30, lambda: _reason(service, slot) == "SPLIT")  # every web process knows
+    service.until(
+        lambda: _status(service, path)["state"] in {"Ramping", "Deciding"}, "the rollout ramps"
+    )
+    service.until(lambda: _reason(service, slot) == "SPLIT", "it splits")  # every web process knows
     return path.rpartition("/")[2]
 
 
@@ -69,11 +71,11 @@ def killed(service: Running, slot: str) -> Iterator[None]:
     """The slot serves its champion to everybody; every web process knows within a second."""
     service.call("POST", f"/v1/slots/{slot}/kill", service.admin_key, json_body={"note": "now"})
     try:
-        service.until(30, lambda: _reason(service, slot) == "KILLED")
+        service.until(lambda: _reason(service, slot) == "KILLED", "it is killed")
         yield
     finally:
         service.call("DELETE", f"/v1/slots/{slot}/kill", service.admin_token)
-    service.until(30, lambda: _reason(service, slot) != "KILLED")
+    service.until(lambda: _reason(service, slot) != "KILLED", "it is not killed")
 
 
 def _reason(service: Running, slot: str) -> str:

@@ -30,7 +30,7 @@ class Counted:
 def ledger(service: Running, *, slot: str, kind: Kind | None = None) -> list[Counted]:
     """The events of one slot that have been aggregated so far, in no order."""
     columns = "kind, unit, slot, name, value, arm, rollout, ref"
-    uri = f"file:{service.folder / 'data' / 'main.db'}?mode=ro"
+    uri = f"file:{service.data_dir / 'main.db'}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
         rows = connection.execute(f"select {columns} from ledger where slot = ?", (slot,))
         names = columns.split(", ")[1:]

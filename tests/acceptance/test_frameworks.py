@@ -27,7 +27,8 @@ import pytest
 from tests.acceptance import flags
 from tests.acceptance.ledger import Counted, ledger
 from tests.architecture.documented import ROOT, blocks
-from tests.running import Running, free_ports
+from tests.processes import free_port
+from tests.running import Running
 from tests.storage.valkey import Valkey
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -59,7 +60,7 @@ def scored(service: Running) -> Running:
 def environment(service: Running, folder: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "CONTROLLER_URL": f"http://127.0.0.1:{service.port}",
+        "CONTROLLER_URL": service.url,
         "CONTROLLER_KEY": service.sdk_key,
         "CONTROLLER_STATE_DIR": str(folder / "state"),
         **more,
@@ -142,7 +143,7 @@ class Customers:
 
     def until(self, service: Running, kind: str, count: int) -> list[Counted]:
         """The same, once there are so many; a moment later there must be no more."""
-        service.until(60, lambda: len(self.counted(service, kind)) >= count)
+        service.until(lambda: len(self.counted(service, kind)) >= count, f"{count} of {kind}")
         time.sleep(0.5)
         found = self.counted(service, kind)
         assert len(found) == count, (kind, len(found))
@@ -178,7 +179,7 @@ def test_a_web_frameworks_example_reports_everything_once(
     name: str, scored: Running, tmp_path: Path
 ) -> None:
     customers = Customers(name)
-    (port,) = free_ports(1)
+    port = free_port()
     arms: dict[str, str] = {}
     with started(name, SERVERS[name](str(port)), scored, tmp_path):
         for number, unit in enumerate(customers.units):
@@ -215,7 +216,7 @@ def test_the_celery_example_reports_what_its_children_did(scored: Running, tmp_p
                 timeout=60, check=True,
             )  # fmt: skip
             done = 2 * customers.count
-            scored.until(60, lambda: log.read_text().count(" succeeded in ") == done)
+            scored.until(lambda: log.read_text().count(" succeeded in ") == done, "every task")
     arms = {unit: arm_of(scored, unit) for unit in customers.units}
     check_ledger(scored, customers, arms)
 

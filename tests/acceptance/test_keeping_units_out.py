@@ -19,6 +19,7 @@ import pytest
 from controller.assignment.choice import Reason
 from controller.sdk import Client
 from tests.acceptance.flags import EVERYBODY, put, start_rollout
+from tests.processes import PATIENCE_SECONDS
 from tests.running import Running
 from tests.web import METRIC
 
@@ -49,9 +50,9 @@ def rollouts(service: Running) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def client(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("sdk")
-    url = f"http://127.0.0.1:{service.port}"
+    url = service.url
     with Client(url, service.sdk_key, state_dir=folder, flush_seconds=0.1) as made:
-        assert made.wait_until_ready(20)
+        assert made.wait_until_ready(PATIENCE_SECONDS)
         yield made
 
 
@@ -59,7 +60,7 @@ def command(service: Running, *words: str) -> Any:
     """One command of the operator's; its JSON where it prints any."""
     env = {
         **os.environ,
-        "CONTROLLER_URL": f"http://127.0.0.1:{service.port}",
+        "CONTROLLER_URL": service.url,
         "CONTROLLER_TOKEN": service.admin_token,
     }
     ran = subprocess.run(
@@ -73,7 +74,7 @@ def command(service: Running, *words: str) -> Any:
 def told(service: Running, client: Client) -> None:
     """Waits until the SDK has the newest ruleset."""
     newest = service.call("GET", "/v1/ruleset", service.sdk_key).json["version"]
-    service.until(20, lambda: client.ruleset_version >= newest)
+    service.until(lambda: client.ruleset_version >= newest, "the SDK has the newest")
 
 
 def kept(client: Client, slot: str, reason: Reason) -> set[str]:
@@ -149,7 +150,6 @@ def test_an_override_shows_a_tester_the_challenger(
     sent = service.call("POST", "/v1/events", service.sdk_key, json_body={"events": [claimed]})
     assert (sent.status, sent.json["rejected"]) == (202, [])
     problems = service.until(
-        30,
         lambda: [
             one
             for one in service.call("GET", "/v1/events/problems", service.admin_key).json[
@@ -157,6 +157,7 @@ def test_an_override_shows_a_tester_the_challenger(
             ]
             if one["code"] == "overridden"
         ],
+        "the overridden exposure is named",
     )
     assert problems[0]["count"] == 1
 
@@ -184,7 +185,7 @@ def test_nothing_that_is_kept_holds_the_testers_id(service: Running) -> None:
     assert b"override_set" in audit.body
     for answer in (ruleset, listed, audit):
         assert TESTER.encode() not in answer.body
-    assert TESTER not in (service.folder / "log").read_text()
+    assert TESTER not in service.log.read_text()
 
 
 def test_a_kill_wins_and_the_rules_can_be_taken_away(service: Running, client: Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from controller.assignment.choice import Reason
 from controller.sdk import Client
+from tests.processes import PATIENCE_SECONDS
 from tests.running import Running
 from tests.sdk.service import wait_for
 
@@ -55,16 +56,16 @@ def rollout(service: Running) -> str:
             service.call("POST", path, service.admin_token, headers={"If-Match": etag})
         return bool(now == "Ramping")
 
-    assert wait_for(running, 30), state()
+    assert wait_for(running), state()
     return name
 
 
 @pytest.fixture
 def client(service: Running, rollout: str, tmp_path: Path) -> Iterator[Client]:
-    url = f"http://127.0.0.1:{service.port}"
+    url = service.url
     with Client(url, service.sdk_key, state_dir=tmp_path, flush_seconds=0.1) as made:
-        assert made.wait_until_ready(20)
-        assert wait_for(lambda: made.peek("offers", unit="any").rollout == rollout, 20)
+        assert made.wait_until_ready(PATIENCE_SECONDS)
+        assert wait_for(lambda: made.peek("offers", unit="any").rollout == rollout)
         yield made
 
 
@@ -81,11 +82,11 @@ def test_an_sdk_answers_the_account_as_it_answered_the_visitor(
     own = {account: client.peek("offers", unit=account).arm for _, account in pairs}
     differ = [account for _, account in pairs if met[account] != own[account]]
     assert differ
-    assert client.flush(20)
+    assert client.flush(PATIENCE_SECONDS)
     said = [{"unit_type": "customer", "unit": account, "alias": anon} for anon, account in pairs]
     stated = service.call("POST", "/v1/aliases/batch", service.sdk_key, json_body={"aliases": said})
     assert (stated.status, stated.json["accepted"]) == (202, PAIRS)
-    assert wait_for(lambda: pins(service, rollout)["published"] == PAIRS, 30)
+    assert wait_for(lambda: pins(service, rollout)["published"] == PAIRS)
     seen = pins(service, rollout)
     assert (seen["mode"], seen["merged"], seen["waiting"]) == ("exceptions", PAIRS, 0)
 
@@ -103,7 +104,7 @@ def test_an_sdk_answers_the_account_as_it_answered_the_visitor(
 
 
 def test_the_status_page_and_metrics_tell_of_them(service: Running, rollout: str) -> None:
-    assert wait_for(lambda: pins(service, rollout)["available"] is True, 20)
+    assert wait_for(lambda: pins(service, rollout)["available"] is True)
     text = service.call("GET", "/metrics").body.decode()
     assert "controller_pins_available" in text
     assert "controller_pins_skipped_total" in text

@@ -99,7 +99,7 @@ def _exposures(service: Running, awaited: str) -> dict[str, int]:
         units = Counter(event.unit for event in ledger(service, slot="split", kind="exposure"))
         return units if units[awaited] else None
 
-    units = service.until(30, counted)
+    units = service.until(counted, "the exposures")
     return {unit: units[unit] for unit in ("js-used", "js-looked")}
 
 
@@ -197,7 +197,8 @@ def test_a_browser_polls_for_nothing_until_something_changes(
     )
     assert shopper.do("context", context=other) == {"status": "READY"}
     assert shopper.get("split", {})["variant"] != before["variant"]
-    assert shopper.do("requests")[-1]["etag"] != first["etag"]
+    # The last answer may be that of a poll for the first visitor, under way meanwhile.
+    assert any(answer["etag"] != first["etag"] for answer in shopper.do("requests"))
 
 
 def _arm(service: Running, unit: str) -> str:
@@ -233,14 +234,17 @@ def test_a_browser_with_a_wrong_key_is_told_that_it_is_final(flagged: Running) -
 def test_too_many_questions_pause_the_client_until_the_time_said(
     flagged: Running, browser_key: str
 ) -> None:
-    asked = [question("text", "mine", visitor("web-5", expose=False))] * 700
+    asked = [question("text", "mine", visitor("web-5", expose=False))] * 3000
     pause = {"type": "wait", "seconds": 1.5}
-    *found, _, later = evaluate(flagged, *asked, pause, asked[0], key=browser_key)
+    crowd = {"type": "crowd", "questions": asked}
+    *found, _, later = evaluate(flagged, crowd, pause, asked[0], key=browser_key)
     answered = [details for details in found if "errorCode" not in details]
-    refused, *paused = [details["errorMessage"] for details in found if "errorCode" in details]
+    messages = [details["errorMessage"] for details in found if "errorCode" in details]
     assert len(answered) >= 200
     assert {details["value"] for details in answered} == {"ask"}
-    assert "rate limit exceeded, try again after" in refused
-    assert paused
-    assert all("paused due to TooManyRequests" in message for message in paused)
+    paused = ["paused due to TooManyRequests" in message for message in messages]
+    assert not paused[0]
+    assert any(paused)
+    for message in (one for one, waits in zip(messages, paused, strict=True) if not waits):
+        assert "rate limit exceeded, try again after" in message
     assert later["value"] == "ask"

@@ -9,35 +9,32 @@ import socket
 import sqlite3
 import stat
 import subprocess
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import (
-    COMMAND,
-    alive,
-    descendants,
-    free_port,
-    run,
-    running,
-    start,
-    wait_until,
-)
-
-pytestmark = pytest.mark.serial
+from tests.processes import alive, descendants, free_port, free_ports, wait_until
+from tests.running import COMMAND, ONE_WORKER, Running, run, running, start
 
 READ_KEY = (
     "import json; print(json.load(open('controller-data/credentials.json'))['keys']['admin'])"
 )
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service for those who only ask it, or kill a part of it that comes back."""
+    with running(tmp_path_factory.mktemp("up") / "controller-data", *ONE_WORKER) as up:
+        yield up
+
+
 def test_a_clean_stop_exits_0_and_leaves_no_process(tmp_path: Path) -> None:
-    with running(tmp_path / "data", "--web-workers", "1") as up:
+    with running(tmp_path / "data", *ONE_WORKER) as up:
         family = descendants(up.process.pid)
         assert set(up.children()) == {"web", "stream", "worker", "valkey"}
         assert up.stop() == 0
-    assert not [pid for pid in family if alive(pid)]
+    wait_until(lambda: not [pid for pid in family if alive(pid)], "no process is left")
     said = up.log.read_text()
     assert f"Console and API: {up.url}" in said
     assert up.credentials["operators"]["admin"]["password"] in said
@@ -49,11 +46,12 @@ def test_a_stop_during_the_start_exits_0_without_an_announcement(
 ) -> None:
     """About a second after the command: wherever the start is, it ends there."""
     data, log = tmp_path / "data", tmp_path / "log"
+    port, stream_port = free_ports(2)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(COMMAND, "up", "--data-dir", str(data), "--web-workers", "1"),
-                *("--port", str(free_port()), "--stream-port", str(free_port())),
+                *(COMMAND, "up", "--data-dir", str(data), *ONE_WORKER),
+                *("--port", str(port), "--stream-port", str(stream_port)),
             ],
             stdout=output,
             stderr=output,
@@ -62,7 +60,7 @@ def test_a_stop_during_the_start_exits_0_without_an_announcement(
         wait_until((data / reached).exists, f"{reached} is there")
         family = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()
@@ -70,21 +68,21 @@ def test_a_stop_during_the_start_exits_0_without_an_announcement(
     assert "stopping" in said
     assert "Console and API" not in said
     assert "Traceback" not in said
-    assert not [pid for pid in family if alive(pid)]
-    with running(data, "--web-workers", "1") as up:
+    wait_until(lambda: not [pid for pid in family if alive(pid)], "no process is left")
+    with running(data, *ONE_WORKER) as up:
         assert up.ready()
 
 
 def test_a_second_start_continues_where_the_first_stopped(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running(data, "--web-workers", "1") as up:
+    with running(data, *ONE_WORKER) as up:
         first = up.credentials
         up.as_operator().call(
             "PUT",
             "/v1/metrics/margin",
             body={"type": "mean", "direction": "increase", "outcome": "m", "window_seconds": 60},
         )
-    with running(data, "--web-workers", "1") as up:
+    with running(data, *ONE_WORKER) as up:
         second = up.credentials
         assert second["keys"] == first["keys"]
         assert second["operators"] == first["operators"]
@@ -93,41 +91,39 @@ def test_a_second_start_continues_where_the_first_stopped(tmp_path: Path) -> Non
     assert up.log.read_text().count("shown once") == 1
 
 
-def test_credentials_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
-    with running(tmp_path / "data", "--web-workers", "1") as up:
-        for name in ("credentials.json", "secret"):
-            assert stat.S_IMODE((up.data_dir / name).stat().st_mode) == 0o600
+def test_credentials_are_readable_by_their_owner_alone(shared: Running) -> None:
+    for name in ("credentials.json", "secret"):
+        assert stat.S_IMODE((shared.data_dir / name).stat().st_mode) == 0o600
 
 
-def test_two_services_on_one_data_directory_are_refused(tmp_path: Path) -> None:
-    with running(tmp_path / "data", "--web-workers", "1"):
-        second = run("up", "--data-dir", str(tmp_path / "data"), "--port", str(free_port()))
+def test_two_services_on_one_data_directory_are_refused(shared: Running) -> None:
+    second = run("up", "--data-dir", str(shared.data_dir), "--port", str(free_port()))
     assert second.returncode == 1
     assert "Another service already runs on" in second.stderr
     assert "Traceback" not in second.stderr
 
 
 def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
-    up = start(tmp_path / "data", "--web-workers", "1")
+    up = start(tmp_path / "data", *ONE_WORKER)
     family = descendants(up.process.pid)
     assert len(family) >= 4
     up.process.kill()
     up.process.wait()
-    wait_until(lambda: not [pid for pid in family if alive(pid)], "no orphan", 30)
-    with running(tmp_path / "data", "--web-workers", "1") as again:
+    wait_until(lambda: not [pid for pid in family if alive(pid)], "no orphan is left")
+    with running(tmp_path / "data", *ONE_WORKER) as again:
         assert again.ready()
 
 
 @pytest.mark.parametrize("victim", ["web", "stream", "worker", "valkey"])
-def test_a_killed_part_comes_back_by_itself(tmp_path: Path, victim: str) -> None:
-    with running(tmp_path / "data", "--web-workers", "1") as up:
-        before = up.children()[victim]
-        os.kill(before, signal.SIGKILL)
-        wait_until(lambda: up.children().get(victim, before) != before, f"{victim} is back")
-        # A killed web server's worker may answer once more before it notices: ask until it is new.
-        time.sleep(1.0)
-        answer = wait_until(lambda: up.as_operator().get("/v1/slots"), "it answers again")
-        assert answer == {"slots": []}
+def test_a_killed_part_comes_back_by_itself(shared: Running, victim: str) -> None:
+    before = shared.children()[victim]
+    below = [before, *descendants(before)]
+    os.kill(before, signal.SIGKILL)
+    shared.until(lambda: shared.children().get(victim, before) != before, f"{victim} is back")
+    # A killed web server's worker may answer once more before it notices: ask only the new one.
+    shared.until(lambda: not [pid for pid in below if alive(pid)], f"the old {victim} is gone")
+    answer = shared.until(lambda: shared.as_operator().get("/v1/slots"), "it answers again")
+    assert answer == {"slots": []}
 
 
 def test_a_busy_port_is_said_before_anything_starts(tmp_path: Path) -> None:
@@ -181,7 +177,7 @@ def test_a_damaged_database_is_said_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_database_from_a_newer_version_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running(data, "--web-workers", "1"):
+    with running(data, *ONE_WORKER):
         pass
     connection = sqlite3.connect(data / "main.db")
     connection.execute("update schema_version set version_num = 'main_9999'")
@@ -235,40 +231,30 @@ def test_a_wrong_setting_is_named(tmp_path: Path, env: dict[str, str], words: st
     assert "Traceback" not in ran.stderr
 
 
-def test_the_commands_of_the_tutorial_find_the_service(tmp_path: Path) -> None:
+def test_the_commands_of_the_tutorial_find_the_service(shared: Running) -> None:
     """The export lines: an address, a key read from credentials.json, and the commands after."""
-    with running(tmp_path / "controller-data", "--web-workers", "1") as up:
-        key = subprocess.run(
-            [
-                "python3",
-                "-c",
-                READ_KEY,
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        ran = run("slot", "list", env={"CONTROLLER_URL": up.url, "CONTROLLER_KEY": key})
-        assert ran.returncode == 0, ran.stderr
-        beside = run("slot", "list", "--json", cwd=tmp_path)
-        assert json.loads(beside.stdout) == {"slots": []}
-        export = run("slot", "list", env={"CONTROLLER_URL": up.url, "CONTROLLER_KEY": key + "x"})
-        assert export.returncode == 4
+    folder = shared.data_dir.parent
+    key = subprocess.run(
+        ["python3", "-c", READ_KEY], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    ran = run("slot", "list", env={"CONTROLLER_URL": shared.url, "CONTROLLER_KEY": key})
+    assert ran.returncode == 0, ran.stderr
+    beside = run("slot", "list", "--json", cwd=folder)
+    assert json.loads(beside.stdout) == {"slots": []}
+    export = run("slot", "list", env={"CONTROLLER_URL": shared.url, "CONTROLLER_KEY": key + "x"})
+    assert export.returncode == 4
 
 
-def test_a_new_operator_gets_a_link_that_says_how_long_it_is_good(tmp_path: Path) -> None:
-    with running(tmp_path / "data", "--web-workers", "1") as up:
-        token = up.credentials["operators"]["admin"]["token"]
-        env = {"CONTROLLER_URL": up.url, "CONTROLLER_TOKEN": token}
-        added = run("operator", "add", "ruth", "--roles", "viewer", "approver", env=env)
-        with_key = run(
-            *("operator", "add", "eve", "--roles", "approver"),
-            env={**env, "CONTROLLER_TOKEN": up.credentials["keys"]["admin"]},
-        )
+def test_a_new_operator_gets_a_link_that_says_how_long_it_is_good(shared: Running) -> None:
+    env = {"CONTROLLER_URL": shared.url, "CONTROLLER_TOKEN": shared.admin_token}
+    added = run("operator", "add", "ruth", "--roles", "viewer", "approver", env=env)
+    with_key = run(
+        *("operator", "add", "eve", "--roles", "approver"),
+        env={**env, "CONTROLLER_TOKEN": shared.admin_key},
+    )
     assert added.returncode == 0, added.stderr
     assert "good once until 20" in added.stdout
-    assert f"{up.url}/link/" in added.stdout
+    assert f"{shared.url}/link/" in added.stdout
     assert with_key.returncode == 4, with_key.stderr
 
 
@@ -292,7 +278,7 @@ def test_a_backup_of_a_running_service_can_be_restored(tmp_path: Path) -> None:
     """As the how-to says: back up, stop, mv the old files aside, restore, start."""
     data, backup = tmp_path / "controller-data", tmp_path / "backups" / "monday"
     env = {"CONTROLLER_DATA_DIR": str(data)}
-    with running(data, "--web-workers", "1") as up:
+    with running(data, *ONE_WORKER) as up:
         before = up.credentials["keys"]
         made = run("backup", str(backup), env=env)
         assert made.returncode == 0, made.stderr
@@ -310,7 +296,7 @@ def test_a_backup_of_a_running_service_can_be_restored(tmp_path: Path) -> None:
         path.rename(aside / path.name)
     restored = run("restore", str(backup), env=env)
     assert restored.returncode == 0, restored.stderr
-    with running(data, "--web-workers", "1") as up:
+    with running(data, *ONE_WORKER) as up:
         assert up.credentials["keys"] == before
         assert up.with_key("admin").get("/v1/slots") == {"slots": []}
         assert up.as_operator().get("/v1/audit/verify")["intact"] is True

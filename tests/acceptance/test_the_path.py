@@ -50,9 +50,11 @@ class Story:
             if answer.status != 412:
                 return answer
 
-    def until_state(self, *states: str, seconds: float = 60.0) -> str:
+    def until_state(self, *states: str) -> str:
         return str(
-            self.service.until(seconds, lambda: (now := self.status()["state"]) in states and now)
+            self.service.until(
+                lambda: (now := self.status()["state"]) in states and now, " or ".join(states), 90
+            )
         )
 
 
@@ -131,10 +133,10 @@ def test_units_are_assigned_exposed_and_their_outcomes_accepted(story: Story) ->
     service, chance = story.service, random.Random(7)
     arms: dict[str, str] = {}
     service.until(
-        20,
         lambda: service.call(
             "POST", "/v1/assign", service.sdk_key, json_body={"slot": "alerts", "unit": "first"}
         ).json["rollout"],
+        "units are assigned",
     )
     for first in range(0, UNITS, 500):
         asked = [
@@ -190,8 +192,9 @@ def test_the_same_unit_keeps_its_arm(story: Story) -> None:
 
 def test_evidence_brings_the_promotion_before_people_and_two_approve(story: Story) -> None:
     proposal = story.service.until(
-        90,
         lambda: story.ask("GET", "/v1/approvals?status=open", "ann").json["approvals"],
+        "the promotion is proposed",
+        90,
     )[0]
     assert (proposal["transition"], proposal["rollout"]) == ("promote", story.rollout)
     path = f"/v1/approvals/{proposal['id']}/votes"
@@ -213,7 +216,7 @@ def test_evidence_brings_the_promotion_before_people_and_two_approve(story: Stor
 def test_the_challenger_becomes_champion_and_undo_brings_the_old_one_back(story: Story) -> None:
     assert story.until_state("Promoting", "Baking", "Promoted")
     service = story.service
-    story.until_state("Promoted", "RolledBack", seconds=90)
+    story.until_state("Promoted", "RolledBack")
     assert story.status()["state"] == "Promoted"
     slot = service.call("GET", "/v1/slots/alerts", service.admin_key).json
     assert slot["champion"]["name"] == "boost"
@@ -274,11 +277,11 @@ def test_the_kill_switch_answers_at_once_and_is_lifted_by_an_operator(story: Sto
     assert (killed.status, killed.json) == (200, {"slots": ["alerts"]})
     ask = {"slot": "alerts", "unit": "k-1"}
     service.until(
-        5,
         lambda: (
             service.call("POST", "/v1/assign", service.sdk_key, json_body=ask).json["reason"]
             == "KILLED"
         ),
+        "it is killed",
     )
     assert service.call("DELETE", "/v1/slots/alerts/kill", story.tokens["ann"]).status == 403
     assert service.call("DELETE", "/v1/slots/alerts/kill", story.tokens["carl"]).status == 204

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +18,7 @@ import pytest
 from controller.cli.main import build_parser
 from controller.demo import command as demo
 from tests.architecture.documented import ROOT, Block, Command, blocks, pages
+from tests.running import ONE_WORKER, running
 
 DOCUMENTED_URL = "http://127.0.0.1:8080"
 PROGRAMS = {
@@ -147,41 +142,8 @@ class Service:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """`controller up` in an empty folder."""
-    web, stream = _free_port(), _free_port()
-    with (tmp_path / "log").open("wb") as log:
-        command = ["up", "--data-dir", "data", "--port", str(web), "--stream-port", str(stream)]
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("controller"), *command, "--web-workers", "1"],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{web}"
-    try:
-        _wait_until_ready(url, process, tmp_path / "log")
-        credentials = json.loads((tmp_path / "data" / "credentials.json").read_text())
-        yield Service(url=url, folder=tmp_path, credentials=credentials)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            urllib.request.urlopen(f"{url}/readyz", timeout=2).close()
-            return
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.2)
+    with running(tmp_path / "data", *ONE_WORKER) as up:
+        yield Service(url=up.url, folder=tmp_path, credentials=up.credentials)
 
 
 @pytest.mark.parametrize("written", RUNNABLE, ids=name_of)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from controller.demo.traffic import Traffic
+from tests.processes import PATIENCE_SECONDS, wait_until
 
 
 class Counter:
@@ -28,7 +29,7 @@ class Broken(Counter):
         raise RuntimeError("the model is gone")
 
 
-def _wait(condition: threading.Event, seconds: float = 5.0) -> None:
+def _wait(condition: threading.Event, seconds: float = PATIENCE_SECONDS) -> None:
     assert condition.wait(seconds)
 
 
@@ -48,7 +49,7 @@ def test_a_stopped_desk_stops() -> None:
     desk = Counter(1_000_000)
     traffic = Traffic([desk], delivered.set)
     traffic.start()
-    time.sleep(0.3)
+    wait_until(lambda: desk.steps, "it has begun")
     traffic.stop()
     steps = desk.steps
     time.sleep(0.3)

@@ -15,14 +15,15 @@ import pytest
 from controller.flow.aggregate import drain
 from controller.storage.sql.database import Database
 from controller.storage.sql.ingest import SqlIngest
-from tests.acceptance.service import Up, alive, descendants, start, wait_until
+from tests.processes import alive, descendants, wait_until
+from tests.running import Running, start
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(600)
 
 SECONDS = 180
 
 
-def _kill(up: Up, victim: str) -> None:
+def _kill(up: Running, victim: str) -> None:
     os.kill(up.children()[victim], signal.SIGKILL)
     wait_until(lambda: victim in up.children(), f"{victim} is started again")
 
