@@ -208,7 +208,8 @@ def prepare(settings: Settings, *, own_redis: bool) -> Credentials:
     opened = database(settings)
     try:
         path = settings.data_dir / "credentials.json"
-        return first_credentials(SqlStore(opened), path, url=settings.url)
+        shared = bool(settings.database_url)
+        return first_credentials(SqlStore(opened), path, url=settings.url, shared=shared)
     finally:
         opened.dispose()
 

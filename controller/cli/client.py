@@ -118,7 +118,7 @@ def connect(*, project: str = "default", operator: str | None = None) -> Service
         path = from_environment().data_dir / "credentials.json"
         document = _credentials(path)
         url = url or document["url"]
-        token = token or document["operators"][operator or "admin"]["token"]
+        token = token or _token(document, operator or "admin", path)
     if urlsplit(url).scheme not in ("http", "https"):
         raise SetupFailed(f"CONTROLLER_URL must be an http or https address, not {url!r:.80}.")
     return ServiceClient(url, token, project=project)
@@ -127,6 +127,16 @@ def connect(*, project: str = "default", operator: str | None = None) -> Service
 def segment(text: str) -> str:
     """One path segment, escaped."""
     return quote(text, safe="")
+
+
+def _token(document: dict[str, Any], operator: str, path: Path) -> str:
+    known = document["operators"].get(operator)
+    if known is None:
+        raise SetupFailed(
+            f"{path} holds no token of {operator!r:.80}: set CONTROLLER_TOKEN (POST /v1/tokens "
+            "gives one for a password), or run this where the service was started first."
+        )
+    return str(known["token"])
 
 
 def _credentials(path: Path) -> dict[str, Any]:

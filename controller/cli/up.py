@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from controller.cli.client import ProblemAnswer, ServiceClient
 from controller.cli.exits import Exit
@@ -22,6 +22,9 @@ from controller.errors import ControllerError, SetupFailed
 from controller.settings import Settings, from_environment
 from controller.storage.redis.embedded import EmbeddedValkey
 from controller.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from controller.flow.bootstrap import Credentials
 
 READY_SECONDS: Final = 60.0
 READY_PAUSE_SECONDS: Final = 0.1
@@ -73,11 +76,11 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A started service: its settings, its supervisor, and the password if one was just made."""
+    """A started service: its settings, its supervisor, and what its credentials file holds."""
 
     settings: Settings
     supervisor: Supervisor
-    new_password: str | None
+    credentials: Credentials
 
     def wait_until_ready(self) -> None:
         """Until the console and the API answer.
@@ -119,7 +122,6 @@ def running(settings: Settings) -> Iterator[RunningService]:
     """
     supervisor = Supervisor()
     supervisor.install_signals()
-    from controller.flow.bootstrap import Credentials
     from controller.wiring import prepare
 
     supervisor.go_on()
@@ -134,11 +136,11 @@ def running(settings: Settings) -> Iterator[RunningService]:
                 supervisor.valkey.start()
                 settings = replace(settings, redis_url=supervisor.valkey.url)
             supervisor.go_on()
-            credentials: Credentials = prepare(settings, own_redis=supervisor.valkey is not None)
+            credentials = prepare(settings, own_redis=supervisor.valkey is not None)
             supervisor.go_on()
             supervisor.children = _children(settings)
             supervisor.start()
-            yield RunningService(settings, supervisor, credentials.new_password)
+            yield RunningService(settings, supervisor, credentials)
         finally:
             supervisor.stop()
 
@@ -215,8 +217,12 @@ def _children(settings: Settings) -> list[Child]:
 def _announce(service: RunningService) -> None:
     settings = service.settings
     lines = [f"  Console and API: {settings.url}"]
-    if service.new_password is not None:
-        lines.append(f"  Sign in as admin with the password {service.new_password} (shown once).")
-    lines.append(f"  Keys and tokens: {settings.data_dir / 'credentials.json'}")
+    password = service.credentials.new_password
+    if password is not None:
+        lines.append(f"  Sign in as admin with the password {password} (shown once).")
+    if service.credentials.document["operators"]:
+        lines.append(f"  Keys and tokens: {settings.data_dir / 'credentials.json'}")
+    else:
+        lines.append("  Operators and keys are those of the machine that started this database.")
     sys.stdout.write("\n".join(["", *lines, "  Ctrl-C stops the service.", "", ""]))
     sys.stdout.flush()

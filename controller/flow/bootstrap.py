@@ -45,17 +45,27 @@ def seed_policies(store: Store, project: str = DEFAULT_PROJECT) -> None:
             publish(work, project)
 
 
-def first_credentials(store: Store, path: Path, *, url: str) -> Credentials:
+def first_credentials(store: Store, path: Path, *, url: str, shared: bool = False) -> Credentials:
     """Read the credentials file, or make operator `admin` and two keys and write it.
 
     The file is readable by its owner alone. Losing it loses nothing that `controller operator` and
     `controller key` cannot make anew.
+
+    Parameters
+    ----------
+    shared : bool
+        Whether other machines may use this database. One that comes after the first gets a file
+        without credentials: a new password for `admin` would end the first one's.
     """
     if path.exists():
         document = json.loads(path.read_text())
         if document.get("url") != url:
             document["url"] = url
             write_private(path, document)
+        return Credentials(path=path, document=document, new_password=None)
+    if shared and _has_begun(store):
+        document = {"url": url, "operators": {}, "keys": {}}
+        write_private(path, document)
         return Credentials(path=path, document=document, new_password=None)
     password = _administrator(store)
     keys = {
@@ -75,6 +85,14 @@ def first_credentials(store: Store, path: Path, *, url: str) -> Credentials:
     }
     write_private(path, document)
     return Credentials(path=path, document=document, new_password=password)
+
+
+def _has_begun(store: Store) -> bool:
+    """Whether a first start went through: the keys are made after the administrator."""
+    with store.reading() as work:
+        return work.people.operator(ADMIN_NAME) is not None and bool(
+            work.people.keys(DEFAULT_PROJECT)
+        )
 
 
 def _administrator(store: Store) -> str:

@@ -75,6 +75,11 @@ class Unix:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
 
+    def listens(self) -> bool:
+        """Whether somebody takes connections; the file is there a moment earlier."""
+        with socket.socket(socket.AF_UNIX) as wire:
+            return wire.connect_ex(self._path) == 0
+
     def get(self, path: str) -> str:
         with socket.socket(socket.AF_UNIX) as wire:
             wire.settimeout(20)
@@ -99,7 +104,7 @@ def test_under_gunicorn_every_worker_assigns_refreshes_and_delivers(
     units = [f"unit-{number}" for number in range(80)]
     with running(command, service, tmp_path), ThreadPoolExecutor(8) as pool:
         asked = Unix(tmp_path / "s")
-        assert wait_for((tmp_path / "s").exists)
+        assert wait_for(asked.listens)
         # Many at once from the first moment on: the client starts while they wait for it.
         answers = [line.split() for line in pool.map(asked.get, units)]
         assert {reason for _, reason, _ in answers} == {"SPLIT"}

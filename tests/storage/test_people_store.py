@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from controller.flow.actors import Role, Scope
+from controller.flow.bootstrap import first_credentials, seed_policies
+from controller.flow.passwords import secret_hash
 from controller.flow.ports.people import Key, Operator, Session
 from controller.flow.ports.work import Work
 from controller.storage.sql.database import Database
@@ -160,3 +163,21 @@ def test_of_many_uses_of_a_link_at_once_one_succeeds(store: SqlStore) -> None:
 
     with ThreadPoolExecutor(8) as callers:
         assert sum(callers.map(use, range(24))) == 1
+
+
+def test_a_second_machine_on_one_database_leaves_the_administrator_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    store = SqlStore(database)
+    seed_policies(store)
+    first = first_credentials(store, tmp_path / "one.json", url="http://one", shared=True)
+    token = first.document["operators"]["admin"]["token"]
+    second = first_credentials(store, tmp_path / "two.json", url="http://two", shared=True)
+    assert second.new_password is None
+    assert second.document == {"url": "http://two", "operators": {}, "keys": {}}
+    with store.reading() as work:
+        assert work.people.by_token(secret_hash(token)) is not None
+        assert len(work.people.keys("default")) == 2
+    assert first.new_password is not None
+    broken_off = first_credentials(store, tmp_path / "three.json", url="http://one")
+    assert broken_off.new_password not in (None, first.new_password)

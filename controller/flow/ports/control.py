@@ -53,8 +53,6 @@ class Leases(Protocol):
         """Raise `LeaseLost` unless holder and epoch are still the stored ones."""
         ...
 
-    def release(self, name: str, holder: str) -> None: ...
-
 
 class Deployments(Protocol):
     """The id this deployment was born with."""

@@ -115,14 +115,6 @@ class SqlLeases:
         if row is None or row.holder != holder or row.epoch != epoch:
             raise LeaseLost
 
-    def release(self, name: str, holder: str) -> None:
-        """Give it up, so that the next holder need not wait."""
-        self._connection.execute(
-            update(LeaseRow)
-            .where(LeaseRow.name == name, LeaseRow.holder == holder)
-            .values(holder="", epoch=LeaseRow.epoch + 1)
-        )
-
 
 class SqlDeployments:
     """Implements `flow.ports.control.Deployments` on one connection."""
