@@ -80,11 +80,11 @@ PROGRAMS = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than cores: a third of what tests do is wait for processes, clocks and disks.
+    """One more than cores: a third of what tests do is wait for processes, clocks and disks.
 
     Beyond eight cores the longest file is what takes the time, and each process costs memory.
     """
-    return min(os.cpu_count() or 1, 8) + 2
+    return min(os.cpu_count() or 1, 8) + 1
 
 
 def pytest_configure() -> None:

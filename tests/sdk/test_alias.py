@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from controller.sdk import AsyncClient, Client
 from controller.sdk.testing import RecordingClient
+from tests.loops import run_apart
 from tests.sdk.conftest import MakeClient
 from tests.sdk.service import KEY, Handler, Service, wait_for
 
@@ -150,7 +150,7 @@ def test_the_asyncio_client_says_it_too_without_waiting(
             client.alias(**SAID)
             return await client.flush(20)
 
-    assert asyncio.run(run())
+    assert run_apart(run())
     assert stated.aliases == [SAID]
 
 
