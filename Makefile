@@ -21,8 +21,11 @@ ifneq ($(origin PYTHON),file)
 ASKED := $(PYTHON)
 endif
 
+# Services start from compiled modules, even where the shell asks Python not to keep them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint types imports lock vendor bench calibrate screenshots verdicts clean \
+.PHONY: help demo run test pytest lint types imports lock vendor bench calibrate screenshots verdicts clean \
         runtime-environment dev-environment
 
 help: ## list what can be made
@@ -39,9 +42,12 @@ run: runtime-environment ## run the whole service on this machine (controller up
 
 # ---------------------------------------------------------------- the checks
 
+test: lint imports ## run every check and every test; ARGS go to pytest
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+
 # A file's tests share what they start, so a file stays in one process; in the folders' order, whose
 # first ones start services and whose last ones are short.
-test: lint types imports ## run every check and every test; ARGS go to pytest
+pytest: dev-environment
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: dev-environment ## ruff: rules and format

@@ -30,6 +30,9 @@ THREADS = 2
 SEND_SECONDS = 2.0
 """Instead of the twenty that a client really has."""
 LARGE = 30_000_000
+TOGETHER = threading.Barrier(THREADS)
+"""Everybody who asks for `/together` is answered once all threads are at it."""
+TOGETHER_SECONDS = 30.0
 
 
 def misbehave(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -42,8 +45,9 @@ def misbehave(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]
         raise SystemExit(3)
     if path == "/fails":
         raise FileNotFoundError(2, "no such file")
-    serving = sum(thread.name.startswith("serving-") for thread in threading.enumerate())
-    body = b"x" * LARGE if path == "/large" else str(serving).encode()
+    if path == "/together":
+        TOGETHER.wait(TOGETHER_SECONDS)
+    body = b"x" * LARGE if path == "/large" else b"served"
     start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return (body,)
 
