@@ -1,4 +1,4 @@
-"""`controller analyze`: what a recorded experiment shows (CONTRACT section 5)."""
+"""`controller analyze`: what a recorded experiment shows."""
 
 from __future__ import annotations
 

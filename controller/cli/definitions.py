@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from controller.cli.client import ServiceClient, segment
 from controller.cli.exits import Exit
 from controller.cli.output import print_json, print_table
@@ -18,6 +16,7 @@ from controller.cli.remote import Commands, add_noun, add_verb
 from controller.cli.traffic import add_overrides
 from controller.errors import InvalidInput
 from controller.experiments.policies import Policy
+from controller.plain_yaml import read_yaml
 
 COLUMNS = {
     "slots": ("key", "unit", "champion.name", "champion.version", "policy"),
@@ -54,16 +53,6 @@ def add(commands: Commands) -> None:
     diff.add_argument("--key", help="name, where the file does not give one")
 
 
-class _PlainYaml(yaml.SafeLoader):
-    """A date in a file is text, as it would be in JSON."""
-
-
-_PlainYaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def read_document(path: Path) -> dict[str, Any]:
     """A YAML or JSON object that JSON can say.
 
@@ -73,10 +62,8 @@ def read_document(path: Path) -> dict[str, Any]:
         If it cannot be read or is something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        document = yaml.load(text, Loader=_PlainYaml)  # noqa: S506 - a safe loader, narrowed
-        json.dumps(document)
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as problem:
+        document = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
         raise InvalidInput(f"{path}: {' '.join(str(problem).split())}.") from problem
     if not isinstance(document, dict):
         raise InvalidInput(f"{path}: expected an object.")

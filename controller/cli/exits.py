@@ -1,4 +1,4 @@
-"""Exit codes of every command (CONTRACT section 2) and how an error becomes one."""
+"""Exit codes of every command and how an error becomes one."""
 
 from __future__ import annotations
 

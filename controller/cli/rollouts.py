@@ -6,16 +6,30 @@ import argparse
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from controller.cli.client import ServiceClient, segment
+from controller.cli.client import ProblemAnswer, ServiceClient, segment
 from controller.cli.definitions import read_document
 from controller.cli.exits import Exit
 from controller.cli.output import print_json, print_table
 from controller.cli.remote import Commands, add_noun, add_verb
 from controller.rollout.states import State, Verb
 
+_EFFECTS: Final[Mapping[Verb, str]] = {
+    Verb.SUBMIT: "freeze the plan of a draft and go on",
+    Verb.START: "begin to split traffic, or ask for it",
+    Verb.ADVANCE: "raise the share to the next stage, or ask for it",
+    Verb.PROMOTE: "promote the challenger, or ask for it",
+    Verb.PAUSE: "raise nothing until it is resumed",
+    Verb.RESUME: "go on from where it was paused",
+    Verb.ROLLBACK: "roll back: everybody gets the champion",
+    Verb.ABORT: "end it, whatever its state",
+    Verb.UNDO: "undo a promotion: the previous champion serves again",
+    Verb.EDIT: "change the split or who may take part",
+    Verb.RETRY: "draft a new attempt with the same models",
+}
 COLUMNS = ("id", "slot", "challenger", "state", "enrolled", "verdict", "reason")
 
 
@@ -25,7 +39,9 @@ def add(commands: Commands) -> None:
     listed = add_verb(verbs, "list", "list rollouts, newest first", _list)
     listed.add_argument("--slot")
     listed.add_argument("--state")
-    add_verb(verbs, "show", "the status document", _show).add_argument("id")
+    add_verb(
+        verbs, "show", "where it stands, in a sentence (--json: the status document)", _show
+    ).add_argument("id")
     watch = add_verb(verbs, "watch", "follow until it ends or needs a person", _watch)
     watch.add_argument("id")
     watch.add_argument("--timeout", type=float, default=86400.0, help="seconds")
@@ -39,7 +55,7 @@ def add(commands: Commands) -> None:
     create.add_argument("--submit", action="store_true", help="freeze the plan and go on")
     _add_acceptance(create)
     for verb in Verb:
-        parser = add_verb(verbs, verb.value, f"{verb.value} a rollout", _act)
+        parser = add_verb(verbs, verb.value, _EFFECTS[verb], _act)
         parser.add_argument("id")
         parser.add_argument("--note", default="")
         parser.add_argument("--dry-run", action="store_true", help="say what would happen")
@@ -144,7 +160,7 @@ def _create(client: ServiceClient, arguments: argparse.Namespace) -> int:
 def _act(client: ServiceClient, arguments: argparse.Namespace) -> int:
     verb = Verb(arguments.verb)
     path = f"/v1/rollouts/{segment(arguments.id)}"
-    etag = client.call("GET", path)[1] if verb.raises_exposure else None
+    etag = _version(client, path) if verb.raises_exposure else None
     document, _ = _verb(
         client,
         arguments.id,
@@ -159,6 +175,16 @@ def _act(client: ServiceClient, arguments: argparse.Namespace) -> int:
     else:
         print(_headline(document))
     return Exit.OK
+
+
+def _version(client: ServiceClient, path: str) -> str | None:
+    """The version there is; None for a key that may stop and not read, which needs none for it."""
+    try:
+        return client.call("GET", path)[1]
+    except ProblemAnswer as refused:
+        if refused.exit is not Exit.NOT_PERMITTED:
+            raise
+        return None
 
 
 def _more(verb: Verb, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 20.0
-STOP_SECONDS = 12.0
+STOP_SECONDS = 20.0
+"""More than a web process gives its requests (10 s), with room for what it does afterwards."""
 
 
 class StopAsked(Exception):

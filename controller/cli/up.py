@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start, print where it is, and stay until SIGTERM or Ctrl-C."""
-    settings = settings_from(arguments)
+    settings = quieter(settings_from(arguments), watched=sys.stderr.isatty())
     with suppress(StopAsked), running(settings) as service:
         with suppress(SetupFailed):  # one that takes longer is announced all the same
             service.wait_until_ready()
@@ -72,6 +72,13 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return replace(
         from_environment(), **{name: value for name, value in given.items() if value is not None}
     )
+
+
+def quieter(settings: Settings, *, watched: bool) -> Settings:
+    """Without a line for each request where a person watches: they would bury what was printed."""
+    if not watched or "CONTROLLER_LOG_LEVEL" in os.environ:
+        return settings
+    return replace(settings, log_level="warning")
 
 
 @dataclass(frozen=True, slots=True)
