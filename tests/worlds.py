@@ -110,14 +110,37 @@ def moments(values: ArrayLike, *, covariate: ArrayLike | None = None, missing: i
     )
 
 
-def ratio_moments(numerator: ArrayLike, denominator: ArrayLike) -> Moments:
+def ratio_moments(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    before: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Moments:
+    """Of a ratio; `before` are numerator and denominator as they were before exposure."""
     y: NDArray[np.float64] = np.asarray(numerator, dtype=np.float64)
     x: NDArray[np.float64] = np.asarray(denominator, dtype=np.float64)
-    return replace(
+    plain = replace(
         moments(y),
         denominator_mean=float(x.mean()),
         denominator_m2=float(((x - x.mean()) ** 2).sum()),
         cross_m2=float(((x - x.mean()) * (y - y.mean())).sum()),
+    )
+    if before is None:
+        return plain
+    table = np.stack([y, x, *(np.asarray(past, dtype=np.float64) for past in before)])
+    gaps = table - table.mean(axis=1, keepdims=True)
+    scatter: list[list[float]] = (gaps @ gaps.T).tolist()
+    return replace(
+        plain,
+        covariate_n=int(y.size),
+        covariate_mean=float(table[2].mean()),
+        covariate_m2=scatter[2][2],
+        covariate_cross_m2=scatter[0][2],
+        denominator_covariate_m2=scatter[1][2],
+        second_mean=float(table[3].mean()),
+        second_m2=scatter[3][3],
+        second_cross_m2=scatter[0][3],
+        denominator_second_m2=scatter[1][3],
+        covariate_second_m2=scatter[2][3],
     )
 
 

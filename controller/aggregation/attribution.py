@@ -7,6 +7,7 @@ all come to the same contribution.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import ceil, fsum
 from typing import Final, NamedTuple
@@ -14,8 +15,10 @@ from typing import Final, NamedTuple
 from controller.aggregation.sums import MISSING, Contribution
 from controller.experiments.metrics import Closes, Metric, MetricType, ZeroMeans
 
+_NO_HISTORY: Final = (None, None)
 CLOCK_SKEW_US: Final = 60_000_000
 """An outcome up to this long before the exposure counts as after it: clocks differ."""
+NO_CAP: Final = sys.float_info.max
 
 
 class Happened(NamedTuple):
@@ -75,11 +78,11 @@ class Fold:
         start, end = exposed_us - CLOCK_SKEW_US, exposed_us + self._last_us
         values = self._values(self._name, outcomes, start, end)
         below = self._values(self._below, outcomes, start, end) if self._below else None
-        covariate = self._covariate(exposed_us, outcomes) if self._looks_back else None
+        covariate, second = self._before(exposed_us, outcomes) if self._looks_back else _NO_HISTORY
         if not values and not below:
             if covariate is None or self._silent is MISSING:
                 return self._silent
-            return Contribution(0.0, self._zero.denominator, covariate)
+            return Contribution(0.0, self._zero.denominator, covariate, second=second)
         value = self._folded(values)
         if cap is not None and value > cap:
             value = cap
@@ -89,6 +92,7 @@ class Fold:
             None if below is None else fsum(below),
             covariate,
             tuple(sorted(values)) if quantile else None,
+            second,
         )
 
     def _values(self, name: str, outcomes: Sequence[Happened], start: int, end: int) -> list[float]:
@@ -110,17 +114,36 @@ class Fold:
             return float(len(values))
         return values[0] + 0.0 if len(values) == 1 else fsum(values) + 0.0
 
-    def _covariate(self, exposed_us: int, outcomes: Sequence[Happened]) -> float | None:
-        """The same fold over the look-back, which ends where outcomes begin; None without any."""
+    def _before(
+        self, exposed_us: int, outcomes: Sequence[Happened]
+    ) -> tuple[float | None, float | None]:
+        """The same fold over the look-back, which ends where outcomes begin; None without any.
+
+        Of a ratio numerator and denominator, both known as soon as either was there.
+        """
         first, last = exposed_us - self._lookback_us, exposed_us - CLOCK_SKEW_US - 1
         before = self._values(self._name, outcomes, first, last)
-        return self._folded(before) if before else None
+        if self._below is None:
+            return (self._folded(before), None) if before else _NO_HISTORY
+        below = self._values(self._below, outcomes, first, last)
+        if not before and not below:
+            return _NO_HISTORY
+        return self._folded(before), fsum(below) + 0.0
 
 
 def quantile_cap(values: Sequence[float], quantile: float) -> float | None:
-    """The smallest value with at least that share of all values at or below it; None of none."""
+    """The smallest value with at least that share of all values at or below it; None of none.
+
+    A cap of zero would leave nothing of the metric. Where so many units have none that the quantile
+    is zero, the values above zero give the cap alone; where there are none yet, nothing is capped.
+    """
     rising = sorted(values)
-    return rising[max(0, ceil(quantile * len(rising)) - 1)] if rising else None
+    if not rising:
+        return None
+    cap = rising[max(0, ceil(quantile * len(rising)) - 1)]
+    if cap != 0.0:
+        return cap
+    return quantile_cap([value for value in rising if value > 0.0], quantile) or NO_CAP
 
 
 def standing(outcomes: Sequence[Happened]) -> list[Happened]:

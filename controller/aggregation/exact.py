@@ -21,6 +21,8 @@ class Exact(NamedTuple):
 
     def plus(self, other: Exact) -> Exact:
         """The sum."""
+        if not other.mantissa:
+            return self
         coarse, fine = (self, other) if self.scale < other.scale else (other, self)
         return canonical(
             (coarse.mantissa << (fine.scale - coarse.scale)) + fine.mantissa, fine.scale
@@ -87,6 +89,8 @@ def co_deviation(product: Exact, left: Exact, right: Exact, n: int) -> float:
     With `left` equal to `right` and `product` the sum of squares this is the sum of squared
     deviations, and never negative.
     """
+    if not product.mantissa and not (left.mantissa and right.mantissa):
+        return 0.0
     whole = Exact(n * product.mantissa, product.scale)
     both = Exact(left.mantissa * right.mantissa, left.scale + right.scale)
     return divide(whole.minus(both), n)

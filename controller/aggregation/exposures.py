@@ -6,11 +6,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from controller.aggregation.attribution import Fold
 from controller.aggregation.gates import GateHistory, Since
 from controller.aggregation.strata import Edited, Strata
+from controller.assignment.choice import Reason
 from controller.assignment.hashing import BUCKETS, PPM, SHA256, bucket, hasher, prefix
 from controller.assignment.runs import LivingRuns, Ranges, Runs, arm_of, living, moves
 from controller.experiments.metrics import Metric
@@ -20,12 +21,19 @@ class Excluded(StrEnum):
     """Why something is counted and not analysed."""
 
     ARM_MISMATCH = "arm_mismatch"
+    UNFIT_REASON = "unfit_reason"
     DOUBLE_EXPOSURE = "double_exposure"
     REPEAT_EXPOSURE = "repeat_exposure"
     ERASED = "erased"
     OVERRIDDEN = "overridden"
     RETIRED = "retired"
     MERGED = "merged"
+
+
+MET_IN_ROLLOUT: Final = frozenset({Reason.SPLIT, Reason.PINNED, Reason.PIN_UNKNOWN})
+MET_AT_REST: Final = frozenset({Reason.NO_ROLLOUT})
+"""Answers by which a unit meets an arm that counts. An exposure that names another reason, or one
+this version does not know, is stored and counted and never analysed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

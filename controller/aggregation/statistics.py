@@ -31,6 +31,11 @@ class Moments:
     covariate_mean, covariate_m2, covariate_cross_m2 : float
         The covariate's moments over all `n` units (0 where there is none) and its products with
         the value's deviations.
+    second_mean, second_m2, second_cross_m2 : float
+        The same of a ratio's other covariate: `covariate` is what the numerator was before
+        exposure, `second` what the denominator was.
+    denominator_covariate_m2, denominator_second_m2, covariate_second_m2 : float
+        Sums of products of the deviations of these two.
     """
 
     n: int = 0
@@ -45,6 +50,12 @@ class Moments:
     covariate_mean: float = 0.0
     covariate_m2: float = 0.0
     covariate_cross_m2: float = 0.0
+    denominator_covariate_m2: float = 0.0
+    second_mean: float = 0.0
+    second_m2: float = 0.0
+    second_cross_m2: float = 0.0
+    denominator_second_m2: float = 0.0
+    covariate_second_m2: float = 0.0
 
     def document(self) -> dict[str, Any]:
         """The JSON form; zeros are left out."""
@@ -58,7 +69,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantileGrid:
-    """Clustered counts below each cut for a quantile metric (DESIGN 9), one arm of one epoch.
+    """Clustered counts below each cut for a quantile metric, one arm of one epoch.
 
     Attributes
     ----------
@@ -158,8 +169,8 @@ class Statistics:
         Units whose window is still open: shown, not tested.
     freshness : mapping metric -> Freshness
     excluded : mapping of reason -> int
-        `arm_mismatch`, `double_exposure`, `repeat_exposure`, `erased`, `retired`: counted, not
-        analysed.
+        `arm_mismatch`, `unfit_reason`, `double_exposure`, `repeat_exposure`, `erased`, `retired`:
+        counted, not analysed.
     """
 
     watermark: str

@@ -24,13 +24,15 @@ class Contribution(NamedTuple):
 
     `value` is None for a unit that stayed silent where silence is unknown; `denominator` counts
     only for a ratio; `covariate` is None where the unit has no history. `outcomes` are a quantile
-    metric's single values, in rising order.
+    metric's single values, in rising order. `second` is the other covariate of a ratio, what its
+    denominator was before; it is known where `covariate` is.
     """
 
     value: float | None
     denominator: float | None = None
     covariate: float | None = None
     outcomes: tuple[float, ...] | None = None
+    second: float | None = None
 
 
 MISSING = Contribution(None)
@@ -44,6 +46,12 @@ _SUMS = (
     "covariate",
     "covariate_squared",
     "covariate_cross",
+    "denominator_covariate",
+    "second",
+    "second_squared",
+    "second_cross",
+    "denominator_second",
+    "covariate_second",
 )
 
 
@@ -59,6 +67,10 @@ class Sums:
         Sum of the units' values and of their squares; the same for denominator and covariate.
     cross, covariate_cross : Exact
         Sums of value times denominator, and of value times covariate.
+    second, second_squared, second_cross : Exact
+        The same of a ratio's other covariate.
+    denominator_covariate, denominator_second, covariate_second : Exact
+        Sums of the products that are left.
     """
 
     n: int = 0
@@ -73,6 +85,12 @@ class Sums:
     covariate: Exact = ZERO
     covariate_squared: Exact = ZERO
     covariate_cross: Exact = ZERO
+    denominator_covariate: Exact = ZERO
+    second: Exact = ZERO
+    second_squared: Exact = ZERO
+    second_cross: Exact = ZERO
+    denominator_second: Exact = ZERO
+    covariate_second: Exact = ZERO
     grid: Grid | None = None
 
     @classmethod
@@ -84,8 +102,10 @@ class Sums:
         x, x_scale = scaled(values)
         has_d = any(part.denominator for part in known)
         has_c = any(part.covariate for part in known)
+        has_s = any(part.second for part in known)
         d, d_scale = scaled([part.denominator or 0.0 for part in known]) if has_d else ([], 0)
         c, c_scale = scaled([part.covariate or 0.0 for part in known]) if has_c else ([], 0)
+        s, s_scale = scaled([part.second or 0.0 for part in known]) if has_s else ([], 0)
         return cls(
             n=len(known),
             missing=len(parts) - len(known),
@@ -99,6 +119,12 @@ class Sums:
             covariate=canonical(sum(c), c_scale) if has_c else ZERO,
             covariate_squared=_dot(c, c, 2 * c_scale) if has_c else ZERO,
             covariate_cross=_dot(x, c, x_scale + c_scale) if has_c else ZERO,
+            denominator_covariate=_dot(d, c, d_scale + c_scale) if has_d and has_c else ZERO,
+            second=canonical(sum(s), s_scale) if has_s else ZERO,
+            second_squared=_dot(s, s, 2 * s_scale) if has_s else ZERO,
+            second_cross=_dot(x, s, x_scale + s_scale) if has_s else ZERO,
+            denominator_second=_dot(d, s, d_scale + s_scale) if has_d and has_s else ZERO,
+            covariate_second=_dot(c, s, c_scale + s_scale) if has_c and has_s else ZERO,
             grid=_grid(cuts, known),
         )
 
@@ -138,6 +164,16 @@ class Sums:
             covariate_mean=mean(self.covariate, n),
             covariate_m2=co_deviation(self.covariate_squared, self.covariate, self.covariate, n),
             covariate_cross_m2=co_deviation(self.covariate_cross, self.value, self.covariate, n),
+            denominator_covariate_m2=co_deviation(
+                self.denominator_covariate, self.denominator, self.covariate, n
+            ),
+            second_mean=mean(self.second, n),
+            second_m2=co_deviation(self.second_squared, self.second, self.second, n),
+            second_cross_m2=co_deviation(self.second_cross, self.value, self.second, n),
+            denominator_second_m2=co_deviation(
+                self.denominator_second, self.denominator, self.second, n
+            ),
+            covariate_second_m2=co_deviation(self.covariate_second, self.covariate, self.second, n),
         )
 
     def texts(self) -> dict[str, str]:

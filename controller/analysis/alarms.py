@@ -1,26 +1,28 @@
 """Harm alarms: every guardrail watched at every look, from the first unit on, for ever.
 
 The evidence is a mixture of two e-processes, fixed before the data: the asymptotic one, which every
-metric has, and for units that are hit or not an exact one, which speaks while the other cannot
-(decision 0028).
+metric has, and for a binary metric an exact one, which speaks while the other cannot (decisions
+0028 and 0063).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from controller.analysis.anytime import HARM_TUNING, holm_rejects, log_evidence, remember
 from controller.analysis.claims import latch
 from controller.analysis.memory import AnytimeMemory, settled
 from controller.analysis.pairs import Pair
 from controller.analysis.planned import Moment, PlannedRules
+from controller.analysis.readings import Reading, read
 from controller.analysis.report import Claim, Test
+from controller.analysis.rules import harm_nulls
 from controller.analysis.sights import Sight
-from controller.experiments.metrics import Direction, Metric, MetricType
+from controller.experiments.metrics import MetricType
 from controller.stats.mixture import e_from_log, p_from_log_e
+from controller.stats.results import Inconclusive
 from controller.stats.share_bets import EpochHits, share_log_e
 
 EXACT_WEIGHT = 0.25
@@ -28,19 +30,20 @@ EXACT_WEIGHT = 0.25
 _LOG_EXACT, _LOG_OTHER = math.log(EXACT_WEIGHT), math.log1p(-EXACT_WEIGHT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
+class Alarm(NamedTuple):
     """One guardrail's alarm for one challenger.
 
     Attributes
     ----------
     rules : PlannedRules
-        Of the guardrail: its null is the margin, which is the alarm's null as well.
+        Of the guardrail: its null is the margin, which is the alarm's null as well (`harm_nulls`).
     sight : Sight
     alpha : float
         Shared with every other alarm of the rollout.
     readable : bool
     memory : AnytimeMemory
+    reading : Reading or None
+        Of this look, against the null that speaks least of harm.
     log_e_value : float or None
         Of this look.
     """
@@ -50,7 +53,12 @@ class Alarm:
     alpha: float
     readable: bool
     memory: AnytimeMemory
+    reading: Reading | None = None
     log_e_value: float | None = None
+
+    def remembering(self, memory: AnytimeMemory) -> Alarm:
+        """The same with this memory."""
+        return self._replace(memory=memory)
 
 
 def raise_alarms(alarms: Mapping[str, Alarm], moment: Moment) -> dict[str, Alarm]:
@@ -61,7 +69,7 @@ def raise_alarms(alarms: Mapping[str, Alarm], moment: Moment) -> dict[str, Alarm
         [alarm.alpha for alarm in heard.values()],
     )
     return {
-        key: replace(alarm, memory=latch(alarm.memory, "harm", alarm.sight, moment))
+        key: alarm.remembering(latch(alarm.memory, "harm", alarm.sight, moment))
         if rejected[key] and alarm.memory.crossed is None
         else alarm
         for key, alarm in heard.items()
@@ -70,7 +78,7 @@ def raise_alarms(alarms: Mapping[str, Alarm], moment: Moment) -> dict[str, Alarm
 
 def show_alarm(alarm: Alarm) -> Test:
     """The report of one alarm; z is positive where the challenger is worse than its margin."""
-    reading = alarm.sight.known
+    reading = alarm.reading
     log_e = alarm.log_e_value
     return Test(
         claim=Claim.HARM,
@@ -87,41 +95,53 @@ def show_alarm(alarm: Alarm) -> Test:
 
 
 def _listen(alarm: Alarm) -> Alarm:
-    if not alarm.readable:
-        return alarm
-    log_e = _log_e(alarm)
-    return replace(alarm, memory=remember(alarm.memory, log_e), log_e_value=log_e)
+    """The alarm one look on, before Holm."""
+    reading = _least_harmful(alarm)
+    log_e = _log_e(alarm, reading) if alarm.readable else None
+    return Alarm(
+        rules=alarm.rules,
+        sight=alarm.sight,
+        alpha=alarm.alpha,
+        readable=alarm.readable,
+        memory=remember(alarm.memory, log_e),
+        reading=reading,
+        log_e_value=log_e,
+    )
 
 
-def _log_e(alarm: Alarm) -> float | None:
+def _least_harmful(alarm: Alarm) -> Reading | None:
+    """The reading with the least evidence, which is all that refutes every null; None without one.
+
+    Rejecting a union of nulls needs each of them rejected (Berger 1982, Technometrics 24(4)): the
+    smallest of their e-values is one against all. All have one size, so the least z has it.
+    """
+    found = alarm.sight.known
+    for null in harm_nulls(alarm.rules.null, alarm.sight.pair.metric)[1:]:
+        other = read(alarm.sight.pair, alarm.sight.grids, null=null)
+        if found is None or isinstance(other, Inconclusive):
+            return None
+        found = max(found, other, key=lambda each: alarm.rules.better * each.z)
+    return found
+
+
+def _log_e(alarm: Alarm, reading: Reading | None) -> float | None:
     """Log of EXACT_WEIGHT x exact + (1 - EXACT_WEIGHT) x asymptotic e-value.
 
     A part that cannot speak yet counts with nothing: less capital than it holds, so the alarm's
     level stands. Both parts are e-processes against the same null, and a mixture of e-processes
     with weights fixed before the data is one under any dependence.
     """
-    asymptotic = _asymptotic(alarm)
-    metric = alarm.sight.pair.metric
-    if not is_hit_or_not(metric):
+    asymptotic = _asymptotic(alarm, reading)
+    pair = alarm.sight.pair
+    if pair.metric.type is not MetricType.BINARY:
         return asymptotic
-    if asymptotic is None and _all_alike(alarm.sight.pair):
+    if asymptotic is None and _all_alike(pair):
         return None  # neither part says anything of what does not vary
-    exact = _LOG_EXACT + _exact(alarm) if _exact_speaks(alarm) else None
+    exact = _LOG_EXACT + _exact(alarm) if pair.epochs else None
     if asymptotic is None:
         return exact
     other = _LOG_OTHER + asymptotic
     return other if exact is None else _log_sum(exact, other)
-
-
-def is_hit_or_not(metric: Metric) -> bool:
-    """Whether units that are hit or not tell what the metric says.
-
-    A binary metric is a share of units. Of a count of what is bad, units with any event are counted
-    once each, because events of one unit are no independent draws.
-    """
-    return metric.type is MetricType.BINARY or (
-        metric.type is MetricType.COUNT and metric.direction is Direction.DECREASE
-    )
 
 
 def _all_alike(pair: Pair) -> bool:
@@ -129,30 +149,19 @@ def _all_alike(pair: Pair) -> bool:
     return sum(a.nonzero + b.nonzero for _, a, b in pair.epochs) in (0, pair.units)
 
 
-def _asymptotic(alarm: Alarm) -> float | None:
+def _asymptotic(alarm: Alarm, reading: Reading | None) -> float | None:
     sight, rules = alarm.sight, alarm.rules
-    if sight.known is None:
+    if reading is None:
         return None
     return log_evidence(
         sight.pair,
         sight.grids,
-        sight.known,
+        reading,
         null=rules.null,
         alternative=_harm(rules),
         alpha=alarm.alpha,
         tuning=HARM_TUNING * rules.size_planned,
     )
-
-
-def _exact_speaks(alarm: Alarm) -> bool:
-    """A count's share of units speaks only while its mean, too, lies beyond the margin."""
-    sight, null = alarm.sight, alarm.rules.null
-    if not sight.pair.epochs:
-        return False
-    if sight.pair.metric.type is MetricType.BINARY:
-        return True
-    arms = sight.levels
-    return arms is not None and arms.challenger > null.scale * arms.champion + null.shift
 
 
 def _exact(alarm: Alarm) -> float:

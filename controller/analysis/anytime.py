@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from controller.analysis.memory import AnytimeMemory, settled
 from controller.analysis.pairs import Pair
@@ -87,7 +86,12 @@ def remember(memory: AnytimeMemory, log_e: float | None) -> AnytimeMemory:
     """The memory after a look: one more counted, the maximum raised; unchanged without evidence."""
     if log_e is None:
         return memory
-    return replace(memory, looks=memory.looks + 1, log_e_max=max(memory.log_e_max, settled(log_e)))
+    return AnytimeMemory(
+        looks=memory.looks + 1,
+        log_e_max=max(memory.log_e_max, settled(log_e)),
+        towards=memory.towards,
+        crossed=memory.crossed,
+    )
 
 
 def holm_rejects(memories: Mapping[str, AnytimeMemory], alphas: Sequence[float]) -> dict[str, bool]:
@@ -103,7 +107,7 @@ def holm_rejects(memories: Mapping[str, AnytimeMemory], alphas: Sequence[float])
     if not memories:
         return {}
     adjusted = holm([p_from_log_e(each.log_e_max) for each in memories.values()])
-    return {key: bool(p <= alpha) for key, p, alpha in zip(memories, adjusted, alphas, strict=True)}
+    return {key: p <= alpha for key, p, alpha in zip(memories, adjusted, alphas, strict=True)}
 
 
 def half_width(reading: Reading, *, alpha: float, tuning: float, alternative: Alternative) -> float:

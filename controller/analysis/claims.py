@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from controller.analysis.anytime import (
     CLAIM_TUNING,
@@ -26,6 +25,7 @@ from controller.analysis.planned import (
     PlannedRules,
     claimed,
     decide,
+    is_due,
     level_of,
     one_end_open,
     relative_ends,
@@ -41,8 +41,7 @@ from controller.analysis.sights import Sight
 from controller.stats.mixture import e_from_log, p_from_log_e
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
+class Showing(NamedTuple):
     """What one claim shows of one challenger: its test, and intervals valid at this look."""
 
     test: Test
@@ -59,27 +58,22 @@ def planned_claim(
     readable: Collection[str],
 ) -> dict[str, PlannedMemory]:
     """Every challenger's planned test, one look on; those whose data are not readable stand."""
-    contenders = {
-        arm: Contender(
-            memory=_beyond(rules, memories[arm], sight, moment)
-            if arm in readable
-            else memories[arm],
-            reading=sight.known if arm in readable else None,
-            estimate=sight.estimate,
-            standard_error=sight.standard_error,
-            levels=sight.levels,
-            units=sight.pair.units,
-        )
-        for arm, sight in sights.items()
-    }
-    return decide(rules, contenders, moment)
-
-
-def _beyond(
-    rules: PlannedRules, memory: PlannedMemory, sight: Sight, moment: Moment
-) -> PlannedMemory:
-    """What lives on the reserve looks at every look; a latch there moves Holm's ladder, too."""
-    return spend_reserve(rules, memory, sight, moment) if memory.open else memory
+    before, contenders = dict(memories), {}
+    for arm, sight in sights.items():
+        reading, memory = sight.known, memories[arm]
+        if reading is None or arm not in readable:
+            continue
+        if memory.open:  # lives on the reserve; a latch there moves Holm's ladder, too
+            before[arm] = spend_reserve(rules, memory, sight, moment)
+        elif is_due(rules, memory, reading.size):
+            contenders[arm] = Contender(
+                reading=reading,
+                estimate=sight.estimate,
+                standard_error=sight.standard_error,
+                levels=sight.levels,
+                units=sight.pair.units,
+            )
+    return decide(rules, before, contenders, moment) if contenders else before
 
 
 def show_planned(
@@ -90,22 +84,21 @@ def show_planned(
     readable: bool,
 ) -> Showing:
     """The report of one planned test after `planned_claim`."""
-    memory = memories[sight.pair.challenger]
+    memory, known = memories[sight.pair.challenger], sight.known
     level = memory.level if memory.looks else level_of(rules, memories)
-    over_run = memory.crossed is not None and sight.known is not None and readable
     z, size, bound = memory.z, memory.size, memory.bound
     interval, relative = memory.interval, memory.relative
-    goes_on = memory.open and readable
-    if (over_run or goes_on) and sight.known is not None:
-        z, size = rules.better * sight.known.z, max(size, sight.known.size)
-    if goes_on:
+    part = memory.part
+    goes_on = part == "reserve" and memory.crossed is None
+    if (memory.crossed is not None or goes_on) and known is not None and readable:
+        z, size = rules.better * known.z, max(size, known.size)
+    if goes_on and readable:
         bound = reserve_bound(rules, sight)
         interval = reserve_interval(rules, sight, interval)
         relative = relative_ends(rules, sight.levels, bound)
     log_e = None
     if readable:
-        beyond = memory.part == "reserve"
-        log_e = reserve_evidence(rules, sight) if beyond else _log_e(rules, sight)
+        log_e = reserve_evidence(rules, sight) if part == "reserve" else _log_e(rules, sight)
     alpha = rules.alpha / level
     return Showing(
         test=Test(
@@ -119,7 +112,7 @@ def show_planned(
             alpha=alpha,
             alpha_spent=memory.alpha_spent(level),
             reserve=rules.reserve / rules.levels,
-            part=memory.part,
+            part=part,
             e_value=settled(e_from_log(log_e)) if log_e is not None else None,
             p=memory.p,
             crossed=memory.crossed,
@@ -137,17 +130,31 @@ def anytime_claim(
     *,
     readable: Collection[str],
 ) -> dict[str, AnytimeMemory]:
-    """Every challenger's always-valid test, one look on; Holm over challengers."""
+    """Every challenger's always-valid test, one look on; Holm over challengers.
+
+    Holm may reject one for what it has shown before, once another has crossed: what is latched then
+    is what its maximum spoke for, whatever it looks like today.
+    """
     following = {
-        arm: remember(memories[arm], _log_e(rules, sight)) if arm in readable else memories[arm]
+        arm: _one_look_on(rules, memories[arm], sight) if arm in readable else memories[arm]
         for arm, sight in sights.items()
     }
     rejected = holm_rejects(following, [rules.alpha] * len(following))
     for arm, sight in sights.items():
         if rejected[arm] and following[arm].crossed is None and sight.known is not None:
-            direction = _direction(rules, sight.known.z)
+            direction = following[arm].towards or _direction(rules, sight.known.z)
             following[arm] = latch(following[arm], direction, sight, moment)
     return following
+
+
+def _one_look_on(rules: PlannedRules, memory: AnytimeMemory, sight: Sight) -> AnytimeMemory:
+    """The memory after a look, with what its maximum speaks for where that may be latched later."""
+    following = remember(memory, _log_e(rules, sight))
+    if rules.sides == 1 or rules.levels == 1 or sight.known is None:
+        return following
+    if following.log_e_max == memory.log_e_max:
+        return following
+    return following.but(towards="better" if rules.better * sight.known.z > 0.0 else "worse")
 
 
 def show_anytime(
@@ -188,8 +195,7 @@ def latch(
     memory: AnytimeMemory, direction: Direction, sight: Sight, moment: Moment
 ) -> AnytimeMemory:
     """The memory with its crossing, which stays whatever comes."""
-    return replace(
-        memory,
+    return memory.but(
         crossed=Crossing(
             look=moment.look,
             taken_at=moment.taken_at,
@@ -207,12 +213,13 @@ def _direction(rules: PlannedRules, z: float) -> Literal["better", "worse", "not
 
 
 def _log_e(rules: PlannedRules, sight: Sight) -> float | None:
-    if sight.known is None:
+    known = sight.known
+    if known is None:
         return None
     return log_evidence(
         sight.pair,
         sight.grids,
-        sight.known,
+        known,
         null=rules.null,
         alternative=claimed(rules),
         alpha=rules.alpha / rules.levels,

@@ -2,7 +2,7 @@
 
 The tested estimate is the design-weighted average of the epochs' differences, whatever they are.
 Where they disagree that average belongs to no single epoch: then each one's own difference is told,
-with its part of the average. Nothing here decides (DESIGN 11): inverse variances serve here alone.
+with its part of the average. Nothing here decides: inverse variances serve here alone.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
-from controller.aggregation.statistics import Statistics
+from controller.aggregation.statistics import Moments, Statistics
 from controller.analysis.memory import settled
 from controller.analysis.report import Held, SrmReport
-from controller.experiments.metrics import Direction, Metric, Observed, ZeroMeans
+from controller.experiments.metrics import Direction, Metric, MetricType, Observed, ZeroMeans
 from controller.experiments.plans import CHAMPION, Plan
 from controller.stats.mixture import e_from_log, p_from_log_e
 from controller.stats.results import Inconclusive
@@ -19,6 +20,7 @@ SILENT_UNITS = 25
 COMMON_SHARE = 0.2
 MOST_DOUBLE = 0.001
 FEWEST_DOUBLE = 10
+_MISSING: Callable[[Moments], int] = attrgetter("missing")
 
 
 class Split(Protocol):
@@ -63,12 +65,13 @@ def sample_ratio_report(
     first unit the e-value is 1: nothing has been bet yet.
     """
     arms = tuple(plan.arms)
-    peak = _raised(_exposures(statistics, arms), plan.policy.srm_alpha, log_e_max)
+    exposures = _exposures(statistics, arms)
+    peak = raised_log_e(exposures, plan.policy.srm_alpha, log_e_max)
     p = settled(p_from_log_e(peak))
     expected = {
         arm: math.fsum(
             sum(epoch.counts) * epoch.weights[index] / math.fsum(epoch.weights)
-            for epoch in _exposures(statistics, arms)
+            for epoch in exposures
         )
         for index, arm in enumerate(arms)
     }
@@ -78,12 +81,16 @@ def sample_ratio_report(
         e_value=settled(e_from_log(peak)),
         alpha=plan.policy.srm_alpha,
         exposed={
-            arm: sum(statistics.exposed.get((epoch.number, arm), 0) for epoch in statistics.epochs)
-            for arm in arms
+            arm: sum(epoch.counts[index] for epoch in exposures) for index, arm in enumerate(arms)
         },
         expected=expected,
     )
     return report, peak
+
+
+def can_miss(metric: Metric) -> bool:
+    """Whether a complete unit may be without a value."""
+    return metric.zero_means is ZeroMeans.UNKNOWN
 
 
 def missing_log_e(
@@ -93,15 +100,14 @@ def missing_log_e(
     arms: Sequence[str],
     *,
     log_e_max: float,
-) -> float | None:
-    """Running log e-value that values are missing unevenly; None where none can be missing.
+) -> float:
+    """Running log e-value that values are missing unevenly, of a metric of which they can be.
 
     Given that a complete unit of these arms has no value, its arm follows their weights if
     missingness does not depend on the arm: the sample-ratio test of the missing units.
     """
-    if metric.zero_means is not ZeroMeans.UNKNOWN:
-        return None
-    return _raised(_missing(statistics, metric, arms), plan.srm_alpha, log_e_max)
+    lacking = unit_counts(statistics, metric, arms, of=_MISSING)
+    return raised_log_e(lacking, plan.srm_alpha, log_e_max)
 
 
 def family(statistics: Statistics, plan: Split, arm: str) -> tuple[str, ...]:
@@ -148,30 +154,47 @@ def why_held(
     suspect = arm if metric.direction is Direction.DECREASE else CHAMPION
     if _is_silent(statistics, plan, metric, suspect):
         return Held(reason="arm_silent", cause=suspect)
+    for either in (arm, CHAMPION) if metric.type is MetricType.RATIO else ():
+        if _is_silent(statistics, plan, metric, either, rate=_rate_of_denominators):
+            return Held(reason="arm_silent", cause=either)
     return None
 
 
-def _is_silent(statistics: Statistics, plan: Split, metric: Metric, suspect: str) -> bool:
+def _rate_of_values(cell: Moments) -> float:
+    return cell.nonzero / cell.n
+
+
+def _rate_of_denominators(cell: Moments) -> float:
+    """At least so large a share of the units has a denominator other than zero (Cauchy-Schwarz)."""
+    square = cell.denominator_mean * cell.denominator_mean
+    return square / (square + cell.denominator_m2 / cell.n) if square > 0.0 else 0.0
+
+
+def _is_silent(
+    statistics: Statistics,
+    plan: Split,
+    metric: Metric,
+    suspect: str,
+    *,
+    rate: Callable[[Moments], float] = _rate_of_values,
+) -> bool:
     """Whether an arm has lost its outcomes to the challenger's advantage; no outcome means zero.
 
     In one epoch, its units show nothing but zeros although, at the rate of the busiest arm, at
     least 25 of them would not (probability below e^-25 where the rates are equal). Only where a
     fifth of that arm's units has a value: a rare error may really have been cured. Silence that
-    speaks against the challenger is left to speak: going back is always safe.
+    speaks against the challenger is left to speak: going back is always safe. A ratio without
+    denominators speaks neither way, so these are missed in either arm.
     """
     if metric.zero_means is not ZeroMeans.ZERO:
         return False
     for epoch in statistics.epochs:
-        cells = {
-            arm: cell
-            for arm in plan.arms
-            if (cell := statistics.moments.get((metric.key, epoch.number, arm))) and cell.n > 0
-        }
-        rate = max((cell.nonzero / cell.n for cell in cells.values()), default=0.0)
-        own = cells.get(suspect)
-        if own is None or own.nonzero or rate < COMMON_SHARE:
+        own = statistics.moments.get((metric.key, epoch.number, suspect))
+        if own is None or own.n == 0 or rate(own) > 0.0:
             continue
-        if rate * own.n >= SILENT_UNITS:
+        cells = (statistics.moments.get((metric.key, epoch.number, arm)) for arm in plan.arms)
+        busiest = max(rate(cell) for cell in cells if cell is not None and cell.n > 0)
+        if busiest >= COMMON_SHARE and busiest * own.n >= SILENT_UNITS:
             return True
     return False
 
@@ -191,29 +214,34 @@ def _exposures(statistics: Statistics, arms: tuple[str, ...]) -> list[EpochCount
     ]
 
 
-def _missing(statistics: Statistics, metric: Metric, arms: Sequence[str]) -> list[EpochCounts]:
-    """Complete units without a value, epoch by epoch."""
+def unit_counts(
+    statistics: Statistics, metric: Metric, arms: Sequence[str], *, of: Callable[[Moments], int]
+) -> list[EpochCounts]:
+    """So many units of each arm, epoch by epoch, beside the weights they should follow."""
     counts = []
     for epoch in statistics.epochs:
         weights = tuple(epoch.weights.get(arm, 0.0) for arm in arms)
         cells = (statistics.moments.get((metric.key, epoch.number, arm)) for arm in arms)
-        missing = tuple(cell.missing if cell is not None else 0 for cell in cells)
-        counts.append(EpochCounts(counts=missing, weights=weights))
+        found = tuple(of(cell) if cell is not None else 0 for cell in cells)
+        counts.append(EpochCounts(counts=found, weights=weights))
     return counts
 
 
 def _most_missing(statistics: Statistics, metric: Metric, arms: Sequence[str]) -> str:
     """The arm with the most missing values beyond its share of them: whom to ask first."""
     excess = dict.fromkeys(arms, 0.0)
-    for epoch in _missing(statistics, metric, arms):
+    for epoch in unit_counts(statistics, metric, arms, of=_MISSING):
         even = sum(epoch.counts) / math.fsum(epoch.weights)
         for arm, count, weight in zip(arms, epoch.counts, epoch.weights, strict=True):
             excess[arm] += count - even * weight
     return max(arms, key=excess.__getitem__)
 
 
-def _raised(epochs: list[EpochCounts], alpha: float, log_e_max: float) -> float:
-    """The running maximum after this look; saturated where an arm of weight zero holds units."""
+def raised_log_e(epochs: list[EpochCounts], alpha: float, log_e_max: float) -> float:
+    """The running maximum of the split's log e-value after this look.
+
+    Saturated where an arm of weight zero holds units.
+    """
     result = sample_ratio(epochs, alpha=alpha, log_e_max=log_e_max)
     if isinstance(result, Inconclusive):
         return log_e_max

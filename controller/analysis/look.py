@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from controller.analysis.alarms import Alarm, raise_alarms, show_alarm
 from controller.analysis.claims import (
@@ -20,6 +20,7 @@ from controller.analysis.claims import (
 )
 from controller.analysis.epochs import epochs_of
 from controller.analysis.integrity import (
+    can_miss,
     family,
     is_selected,
     missing_log_e,
@@ -30,7 +31,7 @@ from controller.analysis.integrity import (
 from controller.analysis.memory import AnytimeMemory, LookMemory, PlannedMemory
 from controller.analysis.planned import Moment, PlannedRules
 from controller.analysis.report import Held, LookInput, LookReport, MetricReport, Test
-from controller.analysis.rules import guardrail_rules, oec_rules
+from controller.analysis.rules import guardrail_rules, oec_rules, shared_by_guardrails
 from controller.analysis.sights import Sight, see
 from controller.analysis.summaries import grid_error, summarise
 from controller.analysis.verdicts import compare
@@ -41,8 +42,7 @@ _NEW_PLANNED = PlannedMemory()
 _NEW_ANYTIME = AnytimeMemory()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(NamedTuple):
     """One metric in its role, with everything this look sees of it.
 
     Attributes
@@ -66,8 +66,7 @@ class Scene:
 
     def why_unread(self, arm: str) -> str | None:
         """Why the data of this comparison may not be read, if they may not."""
-        held = self.held.get(arm)
-        return self.unknown or (held.reason if held is not None else None)
+        return self.unknown or (self.held[arm].reason if arm in self.held else None)
 
     def why_unknown(self, arm: str) -> str | None:
         """Why the claim is unknown, if it is."""
@@ -75,7 +74,7 @@ class Scene:
 
     def key(self, arm: str) -> str:
         """Where the claim's memory is kept."""
-        return f"{self.metric.key}/{arm}/{self.rules.claim.value}"
+        return f"{self.metric.key}/{arm}/{self.rules.claim}"
 
 
 def take_look(look: LookInput) -> LookReport:
@@ -127,10 +126,13 @@ class _Taking:
     missing: dict[str, float] = field(default_factory=dict)
     before: LookMemory = field(init=False)
     moment: Moment = field(init=False)
+    arms: tuple[str, ...] = field(init=False)
+    challengers: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = LookMemory.from_document(self.look.previous)
         self.moment = Moment(look=self.look.number, taken_at=self.look.statistics.taken_at)
+        self.arms, self.challengers = tuple(self.look.plan.arms), self.look.plan.challengers
 
     def scenes(self) -> Iterator[Scene]:
         """The OEC first, then the guardrails in the slot's order."""
@@ -139,20 +141,22 @@ class _Taking:
             metric = plan.metrics[plan.slot.oec.metric]
             rules = oec_rules(plan, plan.slot.oec, metric)
             yield self._scene(metric, "oec", plan.policy.oec.mode, rules)
+        shared = shared_by_guardrails(plan) if plan.slot.guardrails else None
         for guardrail in plan.slot.guardrails:
             metric = plan.metrics[guardrail.metric]
             mode = plan.policy.guardrail_rules(guardrail.metric).mode
-            yield self._scene(metric, "guardrail", mode, guardrail_rules(plan, guardrail, metric))
+            rules = guardrail_rules(plan, guardrail, metric, shared=shared)
+            yield self._scene(metric, "guardrail", mode, rules)
 
     def alarms(self, scenes: list[Scene]) -> Mapping[str, Alarm]:
         """Every guardrail's harm alarm, one look on, as one family under Holm."""
         alarms = {
-            f"{scene.metric.key}/{arm}/harm": Alarm(
+            (key := _alarm_key(scene, arm)): Alarm(
                 rules=scene.rules,
                 sight=sight,
                 alpha=self.look.plan.policy.guardrail_rules(scene.metric.key).harm_alpha,
                 readable=scene.why_unread(arm) is None,
-                memory=self.before.anytime.get(f"{scene.metric.key}/{arm}/harm", _NEW_ANYTIME),
+                memory=self.before.anytime.get(key, _NEW_ANYTIME),
             )
             for scene in scenes
             if scene.role == "guardrail"
@@ -169,7 +173,7 @@ class _Taking:
         return MetricReport(
             key=scene.metric.key,
             role=scene.role,
-            arms=summarise(self.look.statistics, scene.metric, tuple(self.look.plan.arms)),
+            arms=summarise(self.look.statistics, scene.metric, self.arms),
             comparisons=tuple(
                 compare(
                     scene.rules,
@@ -192,33 +196,37 @@ class _Taking:
     ) -> Scene:
         statistics, plan = self.look.statistics, self.look.plan
         unknown = why_unknown(statistics, plan, metric)
-        held = {arm: self._held(metric, arm) for arm in plan.challengers}
+        sights, held = {}, {}
+        for arm in self.challengers:
+            sights[arm] = see(statistics, metric, arm, rules)
+            why = self._held(metric, arm)
+            if why is not None and unknown is None:
+                held[arm] = why
         return Scene(
             metric=metric,
             role=role,
             mode=mode,
             rules=rules,
-            sights={arm: see(statistics, metric, arm, rules) for arm in plan.challengers},
+            sights=sights,
             unknown=unknown,
-            held={arm: why for arm, why in held.items() if why is not None and unknown is None},
+            held=held,
             selected=is_selected(plan, metric),
         )
 
     def _held(self, metric: Metric, arm: str) -> Held | None:
-        """Why this comparison may not be read; remembers how unevenly values are missing."""
+        """Why this comparison may not be read."""
+        statistics, plan = self.look.statistics, self.look.plan
+        peak = self._missing(metric, arm) if can_miss(metric) else None
+        return why_held(statistics, plan, metric, arm, missing_log_e_max=peak)
+
+    def _missing(self, metric: Metric, arm: str) -> float:
+        """How unevenly values have been missing, remembered for every family of arms."""
         statistics, plan = self.look.statistics, self.look.plan
         arms = family(statistics, plan, arm)
-        key = metric.key if arms == tuple(plan.arms) else f"{metric.key}/{','.join(arms[1:])}"
-        peak = missing_log_e(
-            statistics,
-            plan,
-            metric,
-            arms,
-            log_e_max=self.before.missing_log_e_max.get(key, 0.0),
-        )
-        if peak is not None:
-            self.missing[key] = peak
-        return why_held(statistics, plan, metric, arm, missing_log_e_max=peak)
+        key = metric.key if arms == self.arms else f"{metric.key}/{','.join(arms[1:])}"
+        before = self.before.missing_log_e_max.get(key, 0.0)
+        self.missing[key] = missing_log_e(statistics, plan, metric, arms, log_e_max=before)
+        return self.missing[key]
 
     def _claim(self, scene: Scene) -> dict[str, Showing]:
         readable = {arm for arm in scene.sights if scene.why_unknown(arm) is None}
@@ -240,6 +248,10 @@ class _Taking:
         }
 
 
+def _alarm_key(scene: Scene, arm: str) -> str:
+    return f"{scene.metric.key}/{arm}/harm"
+
+
 def _alarm_test(alarms: Mapping[str, Alarm], scene: Scene, arm: str) -> Test | None:
-    alarm = alarms.get(f"{scene.metric.key}/{arm}/harm")
+    alarm = alarms.get(_alarm_key(scene, arm))
     return show_alarm(alarm) if alarm is not None else None

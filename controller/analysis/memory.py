@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import sha256
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from controller.analysis.report import Crossing, Part
 from controller.stats.futility import FutilityLook
@@ -24,8 +25,7 @@ _LARGEST = 1.797693134e308
 Ends = tuple[float | None, float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One counted look of a planned test, for every level of Holm's ladder at once.
 
     Attributes
@@ -71,7 +71,7 @@ class Row:
             spending_time=time,
             variance_ratio=ratio,
             alpha_spent=tuple(spent),
-            critical_values=tuple(_or(value, math.inf) for value in critical),
+            critical_values=tuple([_or(value, math.inf) for value in critical]),
             futility=FutilityLook(
                 better_below=_or(ends[0], -math.inf), worse_above=_or(ends[1], -math.inf)
             )
@@ -80,8 +80,7 @@ class Row:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedMemory:
+class PlannedMemory(NamedTuple):
     """A planned test so far.
 
     Attributes
@@ -111,7 +110,7 @@ class PlannedMemory:
     """
 
     stored: tuple[Any, ...] = ()
-    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    counts: Mapping[int, tuple[int, int]] = MappingProxyType({})
     size: float = 0.0
     variance: float = 0.0
     z: float | None = None
@@ -123,6 +122,10 @@ class PlannedMemory:
     crossed: Crossing | None = None
     rows_at: str | None = None
     rows_sha256: str = ""
+
+    def but(self, **changes: Any) -> PlannedMemory:
+        """The same, but for these fields."""
+        return self._replace(**changes)
 
     @property
     def looks(self) -> int:
@@ -142,7 +145,7 @@ class PlannedMemory:
     @property
     def open(self) -> bool:
         """Whether the plan is used up without a crossing: what goes on lives on the reserve."""
-        return self.crossed is None and self.time >= 1.0
+        return self.crossed is None and bool(self.stored) and self.stored[-1][0] >= 1.0
 
     @property
     def part(self) -> Part:
@@ -160,6 +163,10 @@ class PlannedMemory:
     def alpha_spent(self, level: int) -> float:
         """Alpha spent by it at alpha / level, 0 before the first."""
         return float(self.stored[-1][2][level - 1]) if self.stored else 0.0
+
+    def critical_value(self, level: int) -> float:
+        """Its critical value at alpha / level; there is such a look."""
+        return _or(self.stored[-1][3][level - 1], math.inf)
 
     @property
     def rows(self) -> list[Row]:
@@ -205,19 +212,27 @@ class PlannedMemory:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnytimeMemory:
-    """An always-valid test so far: the running maximum of its log e-value, and its looks."""
+class AnytimeMemory(NamedTuple):
+    """An always-valid test so far: the running maximum of its log e-value, and its looks.
+
+    `towards` is what that maximum speaks for, where a later look may latch it (`claims.py`).
+    """
 
     looks: int = 0
     log_e_max: float = 0.0
+    towards: Literal["better", "worse"] | None = None
     crossed: Crossing | None = None
 
+    def but(self, **changes: Any) -> AnytimeMemory:
+        """The same, but for these fields."""
+        return self._replace(**changes)
+
     def document(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form; `towards` only where there is one."""
         return {
             "looks": self.looks,
             "log_e_max": self.log_e_max,
+            **({} if self.towards is None else {"towards": self.towards}),
             "crossed": _crossing_document(self.crossed),
         }
 
@@ -227,6 +242,7 @@ class AnytimeMemory:
         return cls(
             looks=document["looks"],
             log_e_max=document["log_e_max"],
+            towards=document.get("towards"),
             crossed=_crossing(document["crossed"]),
         )
 
@@ -286,8 +302,8 @@ def settled(value: float) -> float:
     evidence of a look must not. A saturated e-value stays finite: rounding up the largest double
     would make it infinite, which no JSON can carry.
     """
-    if math.isfinite(value):
-        value = min(max(value, -_LARGEST), _LARGEST)
+    if abs(value) > _LARGEST and math.isfinite(value):
+        value = math.copysign(_LARGEST, value)
     return float(f"{value:.10g}")
 
 

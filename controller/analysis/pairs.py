@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple
 
 from controller.aggregation.statistics import Moments, Statistics
+from controller.analysis.ratios import adjusted_epochs, adjusted_levels, ratio_of
 from controller.experiments.metrics import Metric, MetricType
 from controller.experiments.plans import CHAMPION
-from controller.stats.ratio import LinearArm, RatioMoments, linearise
+from controller.stats.ratio import LinearArm, linearise
 from controller.stats.results import Inconclusive, Reason
 from controller.stats.rounding import beyond_rounding, mean_error, square_error
 from controller.stats.score import EQUAL, ArmMoments, EpochMoments, Null, effective_size
@@ -50,11 +53,15 @@ class Pair:
     @property
     def units(self) -> int:
         """Complete units of both arms."""
-        return sum(champion.n + challenger.n for _, champion, challenger in self.epochs)
+        return sum([champion.n + challenger.n for _, champion, challenger in self.epochs])
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether any unit has a covariate."""
+        return any(a.covariate_n + b.covariate_n for _, a, b in self.epochs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Levels:
+class Levels(NamedTuple):
     """Design-weighted level of each arm, for relative effects; variances are of these levels."""
 
     champion: float
@@ -96,11 +103,15 @@ def moments_under(pair: Pair, null: Null = EQUAL) -> tuple[tuple[EpochMoments, .
     A ratio is linearised under `null`, after which equality remains; any other metric keeps it.
     """
     if pair.metric.type is MetricType.RATIO:
+        if pair.looks_back:
+            return tuple(adjusted_epochs(pair.epochs, null)), EQUAL
         linear = [_linearised(number, a, b, null) for number, a, b in pair.epochs]
         return tuple(each for each in linear if each is not None), EQUAL
     plain = tuple(
-        EpochMoments(epoch=number, control=_arm(a), treatment=_arm(b))
-        for number, a, b in pair.epochs
+        [
+            EpochMoments(epoch=number, control=_arm(a), treatment=_arm(b))
+            for number, a, b in pair.epochs
+        ]
     )
     theta = _theta(pair)
     return (_adjusted(plain, pair, theta, null.scale) if theta else plain), null
@@ -109,23 +120,26 @@ def moments_under(pair: Pair, null: Null = EQUAL) -> tuple[tuple[EpochMoments, .
 def levels(pair: Pair) -> Levels | Inconclusive:
     """Mean (or ratio) of each arm, epochs weighted by w_e = n1 n0 / (n1 + n0).
 
-    With a covariate the adjusted means, of which the estimate is the difference.
+    With a covariate the adjusted means, of which the estimate is the difference. An epoch in which
+    an arm has no ratio adds nothing, here as to the score.
     """
-    both = [(a, b) for _, a, b in pair.epochs if a.n > 0 and b.n > 0]
+    both = [(a, b) for _, a, b in pair.epochs if _has_level(pair, a) and _has_level(pair, b)]
     sizes = [effective_size(b.n, a.n) for a, b in both]
     total = math.fsum(sizes)
     if total == 0.0:
         return Inconclusive(reason=Reason.ARM_EMPTY)
     theta = 0.0 if pair.metric.type is MetricType.RATIO else _theta(pair)
-    if pair.metric.type is MetricType.RATIO:
+    if pair.metric.type is MetricType.RATIO and pair.looks_back:
+        parts = adjusted_levels(both)
+    elif pair.metric.type is MetricType.RATIO:
         parts = [(*_ratio_level(a), *_ratio_level(b), 0.0) for a, b in both]
     elif theta:
         parts = [_adjusted_levels(a, b, theta) for a, b in both]
     else:
         parts = [(*_mean_level(a), *_mean_level(b), 0.0) for a, b in both]
-    values = parts[0] if len(parts) == 1 else _weighted([size / total for size in sizes], parts)
-    if not all(map(math.isfinite, values)):
+    if not all(map(math.isfinite, chain.from_iterable(parts))):
         return Inconclusive(reason=Reason.NOT_FINITE)
+    values = parts[0] if len(parts) == 1 else _weighted([size / total for size in sizes], parts)
     champion, champion_variance, challenger, challenger_variance, covariance = values
     return Levels(
         champion=champion,
@@ -191,6 +205,11 @@ def _merged(a: Moments, b: Moments) -> Moments:
     )
 
 
+def _has_level(pair: Pair, arm: Moments) -> bool:
+    ratio = pair.metric.type is MetricType.RATIO
+    return arm.n > 0 and not (ratio and arm.denominator_mean == 0.0)
+
+
 def _mean_level(arm: Moments) -> tuple[float, float]:
     return arm.mean, arm.m2 / (arm.n - 1) / arm.n if arm.n > 1 else 0.0
 
@@ -207,17 +226,23 @@ def _ratio_level(arm: Moments) -> tuple[float, float]:
 def residual_about(arm: Moments, ratio: float) -> float:
     """Sum of squares of numerator - ratio x denominator; 0 where that may be rounding alone."""
     terms = arm.m2, -2.0 * ratio * arm.cross_m2, ratio * ratio * arm.denominator_m2
-    return beyond_rounding(sum(terms), square_error(*terms))
+    return beyond_rounding(_in_turn(terms), square_error(*terms))
+
+
+def _in_turn(terms: tuple[float, float, float]) -> float:
+    """Their plain sum: `sum` compensates from Python 3.12 on, and evidence must not."""
+    one, two, three = terms
+    return one + two + three
 
 
 def _arm(moments: Moments) -> ArmMoments:
-    return ArmMoments(n=moments.n, mean=moments.mean, m2=moments.m2, nonzero=moments.nonzero)
+    return ArmMoments(moments.n, moments.mean, moments.m2, moments.nonzero)
 
 
 def _linearised(
     number: int, champion: Moments, challenger: Moments, null: Null
 ) -> EpochMoments | None:
-    arms = linearise(_ratio(champion), _ratio(challenger), scale=null.scale, shift=null.shift)
+    arms = linearise(ratio_of(champion), ratio_of(challenger), scale=null.scale, shift=null.shift)
     if isinstance(arms, Inconclusive):
         return None
     control, treatment = arms
@@ -235,17 +260,6 @@ def _linear_arm(arm: LinearArm, moments: Moments) -> ArmMoments:
         m2=arm.m2,
         nonzero=moments.nonzero,
         mean_error=arm.mean_error,
-    )
-
-
-def _ratio(moments: Moments) -> RatioMoments:
-    return RatioMoments(
-        n=moments.n,
-        mean=moments.mean,
-        m2=moments.m2,
-        denominator_mean=moments.denominator_mean,
-        denominator_m2=moments.denominator_m2,
-        cross_m2=moments.cross_m2,
     )
 
 
@@ -289,26 +303,25 @@ def _less(
 ) -> EpochMoments:
     down, up, common = _shifts(champion, challenger, theta)
     reach = (theta * champion.covariate_mean, theta * challenger.covariate_mean)
-    control, treatment = (
-        replace(
-            arm,
-            mean=arm.mean + moved,
-            m2=_residual(moments, theta),
-            mean_error=mean_error(arm.mean, *reach),
-        )
-        for arm, moved, moments in (
-            (epoch.control, up, champion),
-            (epoch.treatment, -down, challenger),
-        )
-    )
+    left, right = _residual(champion, theta), _residual(challenger, theta)
     if scale != 1.0 and common > 0.0:
-        n1, n0 = treatment.n, control.n
+        n1, n0 = challenger.n, champion.n
         extra = (1.0 - scale) ** 2 * common * effective_size(n1, n0) * (n1 + n0 - 1)
         if n1 <= n0 or scale == 0.0:
-            treatment = replace(treatment, m2=treatment.m2 + extra)
+            right += extra
         else:
-            control = replace(control, m2=control.m2 + extra / scale**2)
-    return replace(epoch, control=control, treatment=treatment)
+            left += extra / scale**2
+    control, treatment = (
+        ArmMoments(
+            n=arm.n,
+            mean=arm.mean + moved,
+            m2=m2,
+            nonzero=arm.nonzero,
+            mean_error=mean_error(arm.mean, *reach),
+        )
+        for arm, moved, m2 in ((epoch.control, up, left), (epoch.treatment, -down, right))
+    )
+    return EpochMoments(epoch=epoch.epoch, control=control, treatment=treatment)
 
 
 def _shifts(champion: Moments, challenger: Moments, theta: float) -> tuple[float, float, float]:
@@ -331,4 +344,4 @@ def _residual(moments: Moments, theta: float) -> float:
         -2.0 * theta * moments.covariate_cross_m2,
         theta * theta * moments.covariate_m2,
     )
-    return beyond_rounding(sum(terms), square_error(*terms))
+    return beyond_rounding(_in_turn(terms), square_error(*terms))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from controller.analysis.memory import Ends, PlannedMemory, Row, finite_or_none, settled
 from controller.analysis.pairs import Levels
@@ -35,8 +35,7 @@ _DIGITS = 10
 Direction = Literal["better", "worse", "futile", "not_worse", "harm", "ended"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRules:
+class PlannedRules(NamedTuple):
     """What the plan has fixed for one claim on one metric.
 
     Attributes
@@ -76,6 +75,10 @@ class PlannedRules:
         alpha = (self.alpha - self.reserve) / level
         return SequentialPlan(alpha=alpha, sides=self.sides, spending=self.spending)
 
+    def against(self, null: Null) -> PlannedRules:
+        """The same test of another null."""
+        return self._replace(null=null)
+
     @property
     def ladder(self) -> Ladder:
         """The plans at every level, and how hope is given up."""
@@ -83,23 +86,20 @@ class PlannedRules:
         return Ladder(plans=tuple(self.plan(level) for level in levels), futility=self.futility)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(NamedTuple):
     """When and at how many units a crossing would be latched."""
 
     look: int
     taken_at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """One challenger at this look.
+class Contender(NamedTuple):
+    """One challenger whose look may count.
 
     Attributes
     ----------
-    memory : PlannedMemory
-    reading : Reading or None
-        Against the claim's null; None where nothing may be read (stale, inconclusive).
+    reading : Reading
+        Against the claim's null.
     estimate, standard_error : float or None
         The difference shown to people, and its standard error.
     levels : Levels or None
@@ -108,8 +108,7 @@ class Contender:
         Of both arms.
     """
 
-    memory: PlannedMemory
-    reading: Reading | None
+    reading: Reading
     estimate: float | None
     standard_error: float | None
     levels: Levels | None
@@ -117,31 +116,36 @@ class Contender:
 
 
 def decide(
-    rules: PlannedRules, contenders: Mapping[str, Contender], moment: Moment
+    rules: PlannedRules,
+    before: Mapping[str, PlannedMemory],
+    contenders: Mapping[str, Contender],
+    moment: Moment,
 ) -> dict[str, PlannedMemory]:
     """The memories of every challenger after this look.
 
     Parameters
     ----------
     rules : PlannedRules
+    before : mapping of arm to PlannedMemory
+        All of the family.
     contenders : mapping of arm to Contender
-        All of the family, with `reading` None where nothing may be read (stale, inconclusive).
+        Those of it for which a look is due (`is_due`).
     moment : Moment
 
     Returns
     -------
     dict of arm to PlannedMemory
-        Unchanged where no look was due.
+        Unchanged where no look counted.
 
     References
     ----------
     .. [1] Ye, Li, Liu and Yao (2013), "A group sequential Holm procedure with multiple primary
        endpoints", Statistics in Medicine 32(7): Holm's ladder over spending bounds.
     """
-    memories = {arm: each.memory for arm, each in contenders.items()}
+    memories = dict(before)
     counted = []
     for arm, each in contenders.items():
-        following = _count(rules, each)
+        following = _count(rules, before[arm], each.reading)
         if following is not None:
             memories[arm] = following
             counted.append(arm)
@@ -180,7 +184,7 @@ def level_of(rules: PlannedRules, memories: Mapping[str, PlannedMemory]) -> int:
 
 
 def is_due(rules: PlannedRules, memory: PlannedMemory, size: float) -> bool:
-    """Whether a look at this effective size counts (DESIGN 12)."""
+    """Whether a look at this effective size counts."""
     if memory.crossed is not None or memory.open or size <= 0.0:
         return False
     if not memory.looks:
@@ -190,19 +194,15 @@ def is_due(rules: PlannedRules, memory: PlannedMemory, size: float) -> bool:
     return size - memory.size >= rules.size_planned / LOOKS_A_HORIZON
 
 
-def _count(rules: PlannedRules, contender: Contender) -> PlannedMemory | None:
-    """The memory with one more counted look, or None if none is due."""
-    memory, reading = contender.memory, contender.reading
-    if reading is None or not is_due(rules, memory, reading.size):
-        return None
+def _count(rules: PlannedRules, memory: PlannedMemory, reading: Reading) -> PlannedMemory | None:
+    """The memory with one more counted look, or None if it would bring nothing new."""
     ratio = _ratio(memory, reading) if memory.looks else 0.0
     if memory.looks and not 0.0 < ratio <= MOST_CORRELATED:
         return None
     trails = trails_of(rules.ladder, memory)
     row = _row(trails, min(reading.size / rules.size_planned, 1.0), ratio)
     stored = row.document()
-    return replace(
-        memory,
+    return memory.but(
         stored=(*memory.stored, stored),
         counts=reading.counts,
         size=reading.size,
@@ -215,7 +215,7 @@ def _count(rules: PlannedRules, contender: Contender) -> PlannedMemory | None:
 def _ratio(memory: PlannedMemory, reading: Reading) -> float:
     """Squared correlation with the last counted look: the smaller of two estimates.
 
-    V_prev from today's variances and the earlier counts (DESIGN 12) never contradicts V_now, but it
+    V_prev from today's variances and the earlier counts never contradicts V_now, but it
     spreads a variance that has risen since evenly over the epoch and then sees too little that is
     new: .071 of true nulls rejected when the spread of revenue triples in the last third. V_prev as
     it was estimated then is right about that, and noisy. A smaller ratio only raises the bound.
@@ -230,7 +230,14 @@ def _row(trails: Trails, time: float, ratio: float) -> Row:
         look = next_look(
             plan, _taken(trails, level), spending_time=time, variance_ratio=ratio, trail=trail
         )
-        looks.append(replace(look, critical_value=round(look.critical_value, _DIGITS)))
+        looks.append(
+            TakenLook(
+                spending_time=time,
+                variance_ratio=ratio,
+                alpha_spent=look.alpha_spent,
+                critical_value=round(look.critical_value, _DIGITS),
+            )
+        )
     return Row(
         spending_time=time,
         variance_ratio=ratio,
@@ -264,10 +271,8 @@ def _futility(trails: Trails, look: TakenLook) -> FutilityLook | None:
 
 
 def _crosses(rules: PlannedRules, memory: PlannedMemory, level: int) -> Direction | None:
-    row = memory.last
-    assert row is not None
     assert memory.z is not None
-    critical = row.critical_values[level - 1]
+    critical = memory.critical_value(level)
     if memory.z >= critical:
         return "better" if rules.sides == 2 else "not_worse"
     if rules.sides == 2 and memory.z <= -critical:
@@ -289,7 +294,7 @@ def _latch(
         direction=direction,
         estimate=contender.estimate,
     )
-    return replace(memory, crossed=crossed, level=level)
+    return memory.but(crossed=crossed, level=level)
 
 
 def _close(
@@ -310,8 +315,7 @@ def _close(
         memory = _latch(memory, "futile", level, contender, moment)
     level = memory.level if memory.crossed else level
     bound = finite_or_none(row.critical_values[level - 1])
-    memory = replace(
-        memory,
+    memory = memory.but(
         level=level,
         bound=bound,
         interval=_interval(rules, contender, bound),
@@ -327,24 +331,25 @@ def _final(
 
     Against a relative margin the statistic is a contrast, and for a quantile a share, not a
     difference in the metric's units: estimate and interval then stay as they are.
+
+    With a reserve the plan's p counts by its part of alpha, as the reserve's own does: together
+    they lie below any x with probability x at most, not only below alpha.
     """
     assert memory.z is not None
-    plan = rules.plan(memory.level)
+    plan, part = rules.plan(memory.level), rules.alpha / (rules.alpha - rules.reserve)
     rows = memory.rows
     taken = [row.taken(memory.level) for row in rows]
-    reading = contender.reading
-    if rules.null.scale != 1.0 or reading is None or contender.standard_error is None:
-        return replace(memory, p=settled(stagewise_p(plan, taken, memory.z)))
+    if rules.null.scale != 1.0 or contender.standard_error is None:
+        return memory.but(p=settled(min(1.0, part * stagewise_p(plan, taken, memory.z))))
     last = stagewise(plan, taken, memory.z, share=_drift_shares(rules, memory, rows))
-    error = reading.standard_error
+    error = contender.reading.standard_error
 
     def effect(drift: float) -> float:
         return settled(rules.null.shift + rules.better * drift * error)
 
     low, high = sorted((effect(last.lower), effect(last.upper)))
-    return replace(
-        memory,
-        p=settled(last.p_value),
+    return memory.but(
+        p=settled(min(1.0, part * last.p_value)),
         crossed=replace(crossed, estimate=effect(last.drift)),
         interval=one_end_open(rules, low, high),
     )

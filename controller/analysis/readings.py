@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from controller.aggregation.statistics import QuantileGrid, Statistics
 from controller.analysis.pairs import Pair, moments_under
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION
 from controller.stats.quantile import quantile_score
+from controller.stats.restricted import Law
 from controller.stats.results import Inconclusive, Reason
-from controller.stats.score import EQUAL, Law, Null, Score, score, variance_ratio
+from controller.stats.score import EQUAL, Null, Score, score, variance_ratio
 
 _LAWS: Mapping[MetricType, Law] = MappingProxyType(
     {MetricType.BINARY: "binary", MetricType.COUNT: "count"}
@@ -27,16 +28,13 @@ _LAWS: Mapping[MetricType, Law] = MappingProxyType(
 Grids = tuple[tuple[QuantileGrid, QuantileGrid], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """One challenger against one null at one look.
 
     Attributes
     ----------
     score, variance, size : float
         S, V > 0 and W; S is positive where the challenger's value is larger than the null's.
-    counts : mapping of epoch to (challenger, champion)
-        Units by epoch, empty for a quantile.
     parts : Score or None
         What it consists of; None for a quantile.
     columns : int or None
@@ -46,9 +44,13 @@ class Reading:
     score: float
     variance: float
     size: float
-    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     parts: Score | None = None
     columns: int | None = None
+
+    @property
+    def counts(self) -> Mapping[int, tuple[int, int]]:
+        """Units of (challenger, champion) by epoch, empty for a quantile."""
+        return {} if self.parts is None else self.parts.counts
 
     @property
     def regression(self) -> tuple[int, int] | None:
@@ -96,20 +98,20 @@ def read(pair: Pair, grids: Grids, *, null: Null = EQUAL) -> Reading | Inconclus
         if isinstance(place, Inconclusive):
             return place
         return Reading(score=place.score, variance=place.variance, size=place.size)
-    if _too_few_units(pair):
+    fitted = _covariates(pair)
+    if _too_few_units(pair, fitted):
         return Inconclusive(reason=Reason.TOO_FEW_UNITS)
     now = _score(pair, null)
     if isinstance(now, Inconclusive):
         return now
-    if null != EQUAL and not _varies(pair, null, now):
+    if null != EQUAL and not _varies(pair, null, now, fitted):
         return Inconclusive(reason=Reason.ZERO_VARIANCE)
     return Reading(
         score=now.score,
         variance=now.variance,
         size=now.size,
-        counts=now.counts,
         parts=now,
-        columns=_columns(pair, null),
+        columns=_columns(pair, null, fitted),
     )
 
 
@@ -121,12 +123,12 @@ def _score(pair: Pair, null: Null) -> Score | Inconclusive:
     return score(epochs, null=left, equal_weights=pair.equal_weights, law=law)
 
 
-def _varies(pair: Pair, null: Null, now: Score) -> bool:
+def _varies(pair: Pair, null: Null, now: Score, fitted: int) -> bool:
     """Whether values vary at all: the displacement of a margin is none of theirs.
 
     A null that only shifts leaves each arm as it is; any other is asked again at equality.
     """
-    if null.shift and _at_its_bound(pair):
+    if null.shift and not fitted and _at_its_bound(pair):
         return True
     if null.scale == 1.0 and pair.metric.type is not MetricType.RATIO:
         return now.varies
@@ -135,32 +137,36 @@ def _varies(pair: Pair, null: Null, now: Score) -> bool:
 
 def _at_its_bound(pair: Pair) -> bool:
     """No unit is hit, or every one: the null's own variance tells what that says of a margin."""
-    if pair.metric.type not in _LAWS or _covariates(pair):
+    if pair.metric.type not in _LAWS:
         return False
-    hits = sum(a.nonzero + b.nonzero for _, a, b in pair.epochs)
+    hits = sum([a.nonzero + b.nonzero for _, a, b in pair.epochs])
     return not hits or (pair.metric.type is MetricType.BINARY and hits == pair.units)
 
 
-def _too_few_units(pair: Pair) -> bool:
+def _too_few_units(pair: Pair, fitted: int) -> bool:
     """One unit in an arm, or no more in both than the regression on epochs and covariates fits."""
-    both = [(a.n, b.n) for _, a, b in pair.epochs if a.n > 0 and b.n > 0]
-    if not both:
+    epochs = champion = challenger = 0
+    for _, a, b in pair.epochs:
+        if a.n > 0 and b.n > 0:
+            epochs, champion, challenger = epochs + 1, champion + a.n, challenger + b.n
+    if not epochs:
         return False  # an empty arm has a name of its own
-    fewest = min(sum(a for a, _ in both), sum(b for _, b in both))
-    fitted = len(both) + 1 + _covariates(pair)
-    return fewest < 2 or sum(a + b for a, b in both) <= fitted
+    return min(champion, challenger) < 2 or champion + challenger <= epochs + 1 + fitted
 
 
-def _columns(pair: Pair, null: Null) -> int | None:
+def _columns(pair: Pair, null: Null, fitted: int) -> int | None:
     """A ratio is linearised, and a scaled null compares unlike spreads: no regression of these."""
     if pair.metric.type is MetricType.RATIO or null.scale != 1.0:
         return None
-    return 2 + _covariates(pair)
+    return 2 + fitted
 
 
 def _covariates(pair: Pair) -> int:
     """How many coefficients the adjustment has fitted."""
-    return pair.covariates if any(a.covariate_n + b.covariate_n for _, a, b in pair.epochs) else 0
+    if not pair.looks_back:
+        return 0
+    second = any(a.second_m2 + b.second_m2 > 0.0 for _, a, b in pair.epochs)
+    return max(pair.covariates, 2 if second else 1)
 
 
 def grids_of(statistics: Statistics, pair: Pair) -> Grids:

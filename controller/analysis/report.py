@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from controller.aggregation.statistics import Statistics
 from controller.analysis.history import added
@@ -14,7 +14,7 @@ from controller.experiments.plans import Plan
 
 
 class MetricVerdict(StrEnum):
-    """What the data say about one metric (CONTRACT section 8)."""
+    """What the data say about one metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -42,8 +42,7 @@ as its difference has them."""
 Part = Literal["planned", "reserve"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval; an open end is None."""
 
     low: float | None
@@ -53,7 +52,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """A boundary crossed: latched with its look, never taken back (DESIGN 15).
+    """A boundary crossed: latched with its look, never taken back.
 
     `part` says which part of alpha paid for it: the plan's, or the reserve beyond the horizon.
     """
@@ -66,8 +65,7 @@ class Crossing:
     part: Part = "planned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
+class Test(NamedTuple):
     """One sequential test of one claim.
 
     Attributes
@@ -75,7 +73,7 @@ class Test:
     mode : str
         `planned` or `anytime`.
     look : int
-        The test's own look number (DESIGN 12); 0 before its first look.
+        The test's own look number; 0 before its first look.
     t : float
         Effective size W / W_max of the last counted look; may exceed 1 in over-run.
     z, bound : float or None
@@ -99,8 +97,8 @@ class Test:
     t: float
     z: float | None
     bound: float | None
-    futility_bound: float | None = None
     alpha: float
+    futility_bound: float | None = None
     alpha_spent: float = 0.0
     reserve: float = 0.0
     part: Part = "planned"
@@ -109,8 +107,7 @@ class Test:
     crossed: Crossing | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSummary:
+class ArmSummary(NamedTuple):
     """One arm of one metric over all epochs, for display."""
 
     n: int
@@ -174,8 +171,7 @@ class Epochs:
     effects: tuple[EpochEffect, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(NamedTuple):
     """One challenger against the champion on one metric.
 
     Attributes
@@ -327,11 +323,12 @@ def _without(document: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses, enums and tuples as plain JSON values."""
+    """Dataclasses, named tuples, enums and tuples as plain JSON values."""
     if isinstance(value, StrEnum):
         return value.value
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    names = getattr(value, "_fields", None) or getattr(value, "__dataclass_fields__", None)
+    if names is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

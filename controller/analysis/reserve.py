@@ -9,7 +9,6 @@ goes on. Challengers share the reserve evenly, whatever rung of Holm's ladder th
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 from controller.analysis.anytime import half_width, log_evidence
@@ -80,8 +79,9 @@ def spend_reserve(
 ) -> PlannedMemory:
     """The memory after a look beyond the horizon: latched if the reserve crosses.
 
-    The p-value weighs the reserve's by its part of alpha, so that p <= alpha tells a crossing here
-    as it does within the plan.
+    The p-value weighs the reserve's by its part of alpha, as `planned` weighs the plan's: p <=
+    alpha tells a crossing of either, and P(p <= x) <= x at every x, which a family that tests at
+    alpha / k relies on.
     """
     log_e, reading = reserve_evidence(rules, sight), sight.known
     if reading is None or log_e is None or log_e < -math.log(_alpha(rules)):
@@ -95,8 +95,7 @@ def spend_reserve(
         part="reserve",
     )
     bound = reserve_bound(rules, sight)
-    return replace(
-        memory,
+    return memory.but(
         crossed=crossed,
         level=rules.levels,
         z=rules.better * reading.z,

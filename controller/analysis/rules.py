@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from controller.analysis.planned import PlannedRules
 from controller.analysis.report import Claim
-from controller.experiments.metrics import Metric
+from controller.experiments.metrics import Metric, MetricType
 from controller.experiments.plans import CHAMPION, Plan
 from controller.experiments.policies import Futility, OecRules
 from controller.experiments.policies import Spending as SpendingName
@@ -28,6 +29,8 @@ _SHAPES: Mapping[SpendingName, SpendingShape] = MappingProxyType(
     }
 )
 
+_SIGNED = frozenset({MetricType.MEAN, MetricType.RATIO})
+
 
 def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
     """The OEC's test: superior (or worse) two-sided at alpha, not worse one-sided at alpha / 2."""
@@ -46,18 +49,33 @@ def oec_rules(plan: Plan, oec: Oec, metric: Metric) -> PlannedRules:
         levels=levels,
         spending=spending(rules),
         futility=futility_plan(rules, whole),
-        size_planned=_size(plan, plan.horizon),
+        size_planned=planned_size(plan.horizon, *_weights(plan)),
         first_look=rules.first_look,
         reserve=reserve,
     )
 
 
-def guardrail_rules(plan: Plan, guardrail: Guardrail, metric: Metric) -> PlannedRules:
+class Shared(NamedTuple):
+    """What the tests of a plan's guardrails share: how alpha is spent, and `_weights`."""
+
+    spending: Spending
+    weights: tuple[float, float]
+
+
+def shared_by_guardrails(plan: Plan) -> Shared:
+    """Derived once for all of them."""
+    return Shared(spending=spending(plan.policy.oec), weights=_weights(plan))
+
+
+def guardrail_rules(
+    plan: Plan, guardrail: Guardrail, metric: Metric, *, shared: Shared | None = None
+) -> PlannedRules:
     """A guardrail's non-inferiority test: one-sided at its own alpha, on its own clock.
 
     Every guardrail must be shown (intersection-union), so nothing is divided between them, nor
     between challengers, whose promotion their OEC already limits.
     """
+    release, weights = shared or shared_by_guardrails(plan)
     horizon = plan.guardrail_horizons.get(guardrail.metric, plan.horizon)
     return PlannedRules(
         claim=Claim.NON_INFERIOR,
@@ -66,19 +84,36 @@ def guardrail_rules(plan: Plan, guardrail: Guardrail, metric: Metric) -> Planned
         alpha=plan.policy.guardrail_rules(guardrail.metric).alpha,
         sides=1,
         levels=1,
-        spending=spending(plan.policy.oec),
+        spending=release,
         futility=None,
-        size_planned=_size(plan, horizon),
+        size_planned=planned_size(horizon, *weights),
         first_look=plan.policy.oec.first_look,
     )
 
 
 def margin_null(metric: Metric, *, margin: float | None, relative: float | None) -> Null:
-    """Where a challenger would be that is worse by exactly the margin."""
+    """Where a challenger would be that is worse by exactly the margin.
+
+    A relative one as it is where champion stands above zero; below, this null asks for more than
+    the margin does, so that a claim against it holds all the same.
+    """
     if relative is not None:
         return Null(scale=1.0 - metric.better * relative)
     assert margin is not None
     return Null(shift=-metric.better * margin)
+
+
+def harm_nulls(null: Null, metric: Metric) -> tuple[Null, ...]:
+    """Every null that has to be refuted before a challenger is worse than the margin.
+
+    A relative margin is a part of the size of champion's level, |mean0|. Where an increase is
+    better, harm lies below both (1 - m) mean0 and (1 + m) mean0; which of them is lower, the sign
+    of mean0 says. Shares, counts and quantiles cannot lie below zero and have the one (decision
+    0062).
+    """
+    if null.scale == 1.0 or metric.type not in _SIGNED:
+        return (null,)
+    return (null, Null(scale=2.0 - null.scale, shift=null.shift))
 
 
 def spending(rules: OecRules) -> Spending:
@@ -103,7 +138,6 @@ def futility_plan(rules: OecRules, whole: SequentialPlan) -> FutilityPlan | None
     return FutilityPlan(drift=design_drift(whole, power=rules.power), beta=1.0 - rules.power)
 
 
-def _size(plan: Plan, horizon: int) -> float:
-    """W_max of one challenger beside champion: of the one with the least weight, for all."""
-    least = min(plan.weights[arm] for arm in plan.challengers)
-    return planned_size(horizon, least, plan.weights[CHAMPION])
+def _weights(plan: Plan) -> tuple[float, float]:
+    """Of the challenger with the least weight, which serves for all, and of champion: for W_max."""
+    return min([plan.weights[arm] for arm in plan.challengers]), plan.weights[CHAMPION]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.aggregation.statistics import Statistics
 from controller.analysis.anytime import CLAIM_TUNING
@@ -67,15 +67,14 @@ def see(
 ) -> Sight:
     """Read one comparison against the null of its claim; `covariates` as in `Pair`."""
     pair = pair_of(statistics, metric, challenger, covariates=covariates)
-    grids = grids_of(statistics, pair)
-    reading = read(pair, grids, null=rules.null)
     if metric.type is MetricType.QUANTILE:
-        return _quantile_sight(pair, grids, reading, rules)
+        return _quantile_sight(pair, grids_of(statistics, pair), rules)
+    reading = read(pair, (), null=rules.null)
     arms = levels(pair)
     estimate, error = _difference(pair, reading, rules)
     return Sight(
         pair=pair,
-        grids=grids,
+        grids=(),
         reading=reading,
         estimate=estimate,
         standard_error=error,
@@ -114,10 +113,9 @@ def as_fraction(value: float | None, arms: Levels | None) -> float | None:
     return share if math.isfinite(share) else None
 
 
-def _quantile_sight(
-    pair: Pair, grids: Grids, reading: Reading | Inconclusive, rules: PlannedRules
-) -> Sight:
+def _quantile_sight(pair: Pair, grids: Grids, rules: PlannedRules) -> Sight:
     assert pair.metric.q is not None
+    reading = read(pair, grids, null=rules.null)
     found = quantile_test(
         grids,
         q=pair.metric.q,
@@ -125,15 +123,17 @@ def _quantile_sight(
         tuning=CLAIM_TUNING * rules.size_planned,
         alternative=claimed(rules),
     )
-    plain = Sight(
-        pair=pair, grids=grids, reading=reading, estimate=None, standard_error=None, levels=None
-    )
     if isinstance(found, Inconclusive):
-        return plain
+        return Sight(
+            pair=pair, grids=grids, reading=reading, estimate=None, standard_error=None, levels=None
+        )
     unsure = math.inf  # the levels are known, how well is told by the confidence sequence alone
-    return replace(
-        plain,
+    return Sight(
+        pair=pair,
+        grids=grids,
+        reading=reading,
         estimate=settled(found.treatment - found.control),
+        standard_error=None,
         levels=Levels(
             champion=settled(found.control),
             challenger=settled(found.treatment),

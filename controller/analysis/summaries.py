@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from controller.aggregation.statistics import Epoch, Moments, QuantileGrid, Statistics
-from controller.analysis.memory import settled
+from controller.analysis.memory import finite_or_none, settled
 from controller.analysis.pairs import pooled
 from controller.analysis.report import ArmSummary
 from controller.experiments.metrics import Metric, MetricType
@@ -26,6 +26,8 @@ def summarise(
 
 def grid_error(statistics: Statistics, metric: Metric) -> float | None:
     """Relative error of a quantile's levels, the width of its grid's cells; None without a grid."""
+    if metric.type is not MetricType.QUANTILE:
+        return None
     grid = next((grid for (key, _, _), grid in statistics.grids.items() if key == metric.key), None)
     return None if grid is None else settled(relative_error(grid.cuts))
 
@@ -47,12 +49,13 @@ def _summary(statistics: Statistics, metric: Metric, arm: str, arms: Sequence[st
         if (moments := statistics.moments.get((metric.key, epoch.number, arm))) is not None
     ]
     total = pooled(cells)
+    folded = metric.type is MetricType.RATIO
     return ArmSummary(
         n=total.n,
         missing=total.missing,
         open=still_open,
-        mean=_level(total, metric),
-        sd=_spread(total, metric),
+        mean=_ratio(total) if folded else _mean(total),
+        sd=None if folded else _spread(total),
     )
 
 
@@ -64,21 +67,21 @@ def _missing(statistics: Statistics, metric: Metric, arm: str) -> int:
     )
 
 
-def _level(total: Moments, metric: Metric) -> float | None:
-    if total.n == 0:
-        return None
-    if metric.type is not MetricType.RATIO:
-        return _finite(total.mean)
-    if total.denominator_mean == 0.0:
-        return None
-    return _finite(total.mean / total.denominator_mean)
+def _mean(total: Moments) -> float | None:
+    return total.mean if total.n > 0 and math.isfinite(total.mean) else None
 
 
-def _spread(total: Moments, metric: Metric) -> float | None:
+def _ratio(total: Moments) -> float | None:
+    if total.n == 0 or total.denominator_mean == 0.0:
+        return None
+    return finite_or_none(total.mean / total.denominator_mean)
+
+
+def _spread(total: Moments) -> float | None:
     """Standard deviation of one unit's value, n - 1; a ratio has none of its own."""
-    if total.n < 2 or metric.type is MetricType.RATIO:
+    if total.n < 2:
         return None
-    return _finite(math.sqrt(max(total.m2, 0.0) / (total.n - 1)))
+    return finite_or_none(math.sqrt(max(total.m2, 0.0) / (total.n - 1)))
 
 
 def _grids(statistics: Statistics, metric: Metric, arm: str) -> list[QuantileGrid]:
@@ -119,7 +122,3 @@ def _quantile(grids: Sequence[QuantileGrid], metric: Metric) -> float | None:
         np.asarray(below / outcomes), np.asarray(grids[0].cuts, dtype=np.float64), metric.q
     )
     return None if level is None else settled(level)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

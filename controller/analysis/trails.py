@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from controller.analysis.memory import PlannedMemory, Row, rows_name
 from controller.stats.chain import Trail
@@ -21,8 +21,7 @@ from controller.stats.group_sequential import SequentialPlan, null_passage
 _MOST_KEPT = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ladder:
+class Ladder(NamedTuple):
     """The plans of one test: at alpha / level for each level of Holm's ladder, and futility's."""
 
     plans: tuple[SequentialPlan, ...]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from controller.analysis.claims import Showing
 from controller.analysis.planned import PlannedRules
+from controller.analysis.readings import Reading
 from controller.analysis.report import Comparison, Crossing, Epochs, MetricVerdict, Test
+from controller.analysis.rules import harm_nulls
 from controller.analysis.sights import Sight
 from controller.stats.results import Inconclusive, Reason
 
@@ -45,6 +47,8 @@ def compare(
     """
     harmed = alarm.crossed if alarm is not None else None
     verdict, reason = _verdict(showing.test, sight, harmed, unknown)
+    if isinstance(sight.reading, Reading) and verdict is MetricVerdict.INCONCLUSIVE:
+        reason = Reason.BASELINE_NOT_POSITIVE.value if stands_below(rules, sight) else reason
     if alarm is not None and reason == "horizon_reached":
         reason = "guardrail_not_shown"
     return Comparison(
@@ -78,6 +82,12 @@ def _verdict(
     if claim.mode == "planned" and claim.look == 0:
         return MetricVerdict.INCONCLUSIVE, "too_few_units"
     return MetricVerdict.INCONCLUSIVE, "keep_collecting"
+
+
+def stands_below(rules: PlannedRules, sight: Sight) -> bool:
+    """Whether a relative margin has no champion above zero to be a part of (decision 0062)."""
+    arms, several = sight.levels, len(harm_nulls(rules.null, sight.pair.metric)) > 1
+    return several and arms is not None and arms.champion <= 0.0
 
 
 def _margin(rules: PlannedRules, sight: Sight) -> float | None:

@@ -7,13 +7,9 @@ frozen before a rule existed stays readable.
 from __future__ import annotations
 
 from controller.errors import InvalidInput
-from controller.experiments.metrics import Metric, MetricType, Observed
+from controller.experiments.metrics import Direction, Metric, MetricType, Observed
 from controller.experiments.policies import Mode, Policy
-
-_NO_LOOKBACK = {
-    MetricType.RATIO: "needs the covariate's products with the denominator, which are not kept",
-    MetricType.QUANTILE: "is read from counts below cuts, which no covariate adjusts",
-}
+from controller.experiments.slots import Guardrail
 
 
 def check_metric(metric: Metric, *, where: str = "metric") -> None:
@@ -23,16 +19,50 @@ def check_metric(metric: Metric, *, where: str = "metric") -> None:
     ------
     InvalidInput
         If `winsorize` stands with a type other than mean, or its cap is not positive; if
-        `lookback_seconds` stands with a ratio or a quantile.
+        `lookback_seconds` stands with a quantile.
     """
     _check_cap(metric, where)
-    why = _NO_LOOKBACK.get(metric.type)
-    if metric.lookback_seconds and why is not None:
+    if metric.lookback_seconds and metric.type is MetricType.QUANTILE:
         raise InvalidInput(
-            f"{where}.lookback_seconds: {metric.key!r} is a {metric.type.value}, which {why}; "
-            "leave it out.",
+            f"{where}.lookback_seconds: {metric.key!r} is a quantile, which is read from counts "
+            "below cuts, and those no covariate adjusts; leave it out.",
             field=f"{where}.lookback_seconds",
         )
+
+
+def check_margin(
+    guardrail: Guardrail, metric: Metric, *, mean: float | None = None, where: str
+) -> None:
+    """Whether a guardrail's relative margin is one of its metric.
+
+    Parameters
+    ----------
+    mean : float, optional
+        Champion's, as it is known; else that of the metric's stated baseline, if there is one.
+
+    Raises
+    ------
+    InvalidInput
+        If it would tolerate the loss of everything, or be a part of nothing (decision 0062).
+    """
+    why = why_no_margin(guardrail.margin_relative, metric, mean=mean)
+    if why:
+        raise InvalidInput(f"{where}: margin_relative of {metric.key!r} {why}", field=where)
+
+
+def why_no_margin(relative: float | None, metric: Metric, *, mean: float | None = None) -> str:
+    """Why there can be no such relative margin; empty where there can, or none is asked for."""
+    if not relative:
+        return ""
+    if relative >= 1.0 and metric.direction is Direction.INCREASE:
+        return "lies below 1 where an increase is better: all of it may not be lost."
+    known = metric.baseline.mean if mean is None and metric.baseline is not None else mean
+    if known is not None and known <= 0.0:
+        return (
+            f"is a fraction of champion's mean, which is {known:g}, not above zero: state margin, "
+            "a number in the metric's units."
+        )
+    return ""
 
 
 def why_undecided(metric: Metric, policy: Policy) -> str:

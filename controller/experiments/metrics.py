@@ -81,7 +81,7 @@ class Winsorize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """The definition of one metric (CONTRACT section 3, Metrics).
+    """The definition of one metric.
 
     Attributes
     ----------

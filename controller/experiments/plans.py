@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from controller.experiments.canonical import sha256_of
@@ -23,7 +24,7 @@ def challenger_names(count: int) -> tuple[str, ...]:
     return tuple(f"challenger-{number}" for number in range(1, count + 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything a rollout will be judged by, fixed before the first unit is exposed.
 
@@ -51,15 +52,15 @@ class Plan:
     guardrail_horizons: Mapping[str, int]
     eligible: Mapping[str, Any] | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Names the plan; approvals and evidence bind to it."""
+        """Names the plan; approvals and evidence bind to it. Every look and save asks for it."""
         return sha256_of(self.document())
 
     @property
     def challengers(self) -> tuple[str, ...]:
         """Arm names of the challengers."""
-        return tuple(arm for arm in self.arms if arm != CHAMPION)
+        return tuple([arm for arm in self.arms if arm != CHAMPION])
 
     @property
     def srm_alpha(self) -> float:

@@ -43,7 +43,7 @@ _OF_TYPE: Final[Mapping[str, tuple[Document, ...]]] = {
         {"outcome": "cost", **_BACK, "winsorize": {"value": 9.0}},
         {"outcome": "cost", "winsorize": {"quantile": 0.99}},
     ),
-    "ratio": ({"numerator": "spend", "denominator": "orders"},),
+    "ratio": ({"numerator": "spend", "denominator": "orders", **_BACK},),
     "quantile": ({"outcome": "latency", "q": 0.95},),
 }
 _NOTHING: Final = {"lookback_seconds": {"enum": [0, None]}, "winsorize": {"type": "null"}}

@@ -119,7 +119,7 @@ class Guardrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """What counts in one place where a model serves (CONTRACT section 3).
+    """What counts in one place where a model serves.
 
     `eligible` is the condition tree of rollouts that state none themselves.
     """

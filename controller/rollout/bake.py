@@ -14,7 +14,7 @@ def bake_plan(plan: Plan, arm: str) -> Plan:
     """What a promoted rollout is judged by while it bakes.
 
     Two arms at the holdback's weights, every test in anytime mode: the bake has no horizon, and
-    its evidence is its own (DESIGN 19).
+    its evidence is its own.
     """
     policy = plan.policy
     overrides = {

@@ -1,6 +1,6 @@
 """An edit of a live rollout: other weights or another eligibility, and nobody changes arm.
 
-The new allocation keeps the runs of the first and retires what would have to move (DESIGN 7), so
+The new allocation keeps the runs of the first and retires what would have to move, so
 an arm can only shrink: a weight says which part of the enrolled traffic an arm shall keep. What is
 retired sees the champion and is not analysed for the rest of the attempt.
 """
@@ -94,9 +94,14 @@ def _arms(plan: Plan, current: Allocation) -> tuple[str, ...]:
 
 
 def next_allocation(
-    plan: Plan, current: Allocation, edit: Edit, *, opened_at: datetime
+    plan: Plan, current: Allocation, edit: Edit, *, opened_at: datetime, least: int = 1
 ) -> Allocation:
     """The allocation that an edit opens.
+
+    Parameters
+    ----------
+    least : int
+        The number it has at least (`flow/allocations.py`).
 
     Raises
     ------
@@ -121,7 +126,7 @@ def next_allocation(
     shares = arm_shares(current.runs, retired)
     return replace(
         current,
-        number=current.number + 1,
+        number=max(current.number + 1, least),
         weights={arm: float(share) for arm, share in shares.items()},
         retired=retired,
         opened_at=opened_at,

@@ -27,18 +27,18 @@ def stage_clauses(rollout: Rollout, judgement: Judgement | None, now: datetime) 
     counted = judgement if judgement is not None and judgement.epoch == rollout.epoch else None
     dwelt = dwelt_seconds(rollout, now)
     return [
-        _at_least("stage.dwell", dwelt, stage.dwell_seconds, "seconds in this stage"),
+        _at_least("stage.dwell", dwelt, stage.dwell_seconds, "seconds have passed in this stage"),
         _at_least(
             "stage.min_units",
             counted.exposed if counted else 0,
             stage.min_units,
-            "units exposed in this stage",
+            "units are exposed in this stage",
         ),
         _at_least(
             "stage.min_matured",
             counted.matured if counted else 0,
             stage.min_matured,
-            "complete units in this stage",
+            "units are complete in this stage",
         ),
     ]
 
@@ -55,13 +55,17 @@ def earliest_next(rollout: Rollout, now: datetime) -> datetime | None:
 def bake_clause(rollout: Rollout, now: datetime) -> Clause:
     """The watch after promotion: its whole duration must pass; time spent paused does not count."""
     duration = rollout.frozen_plan.policy.bake.duration_seconds
-    return _at_least("bake.duration", dwelt_seconds(rollout, now), duration, "seconds of baking")
+    return _at_least(
+        "bake.duration", dwelt_seconds(rollout, now), duration, "seconds of the watch have passed"
+    )
 
 
 def aa_clause(plan: Plan, judgement: Judgement | None) -> Clause:
     """The A/A check must have counted enough units to notice a broken split."""
     least = plan.policy.aa.min_units if plan.policy.aa else 0
-    return _at_least("aa.min_units", judgement.exposed if judgement else 0, least, "units counted")
+    return _at_least(
+        "aa.min_units", judgement.exposed if judgement else 0, least, "units are counted"
+    )
 
 
 def _at_least(clause: str, observed: float, threshold: float, what: str) -> Clause:

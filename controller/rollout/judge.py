@@ -196,7 +196,7 @@ def _met_two_arms(report: LookReport) -> _Ruling:
             threshold=most,
             flip_if=f"the units that met two arms exceed {most}"
             if double <= most
-            else f"no more than {most} of so many units: find out who serves them twice",
+            else f"no more than {most} of so many met two arms: find out who serves them twice",
         ),
         verdict=Verdict.UNKNOWN,
         reason="double_exposure",

@@ -123,14 +123,22 @@ def _known_and_fresh(seen: Circumstances) -> Sequence[Clause]:
     """Recent evidence of this very stage that says anything at all (I5)."""
     judgement = seen.judgement
     if judgement is None or judgement.epoch != seen.rollout.epoch:
-        return [_holds("evidence_of_this_stage", False, observed=None, flip_if="the next look")]
+        return [
+            _holds("evidence_of_this_stage", False, observed=None, flip_if="the first look comes")
+        ]
     age = (seen.now - judged_at(judgement)).total_seconds()
     policy = seen.rollout.frozen_plan.policy
     most = max(policy.data.max_age_seconds, 2 * policy.look_every_seconds)
     known = judgement.verdict in (Verdict.KEEP_GOING, Verdict.PROMOTE)
+    hint = f"a look is taken, at most {most:g} s ago"
     return [
-        _holds("evidence_fresh", age <= most, observed=age, flip_if=f"a look within {most:g} s"),
-        _holds("evidence_known", known, observed=judgement.reason, flip_if="its blockers clear"),
+        _holds(
+            "evidence_fresh",
+            age <= most,
+            observed=age,
+            flip_if=hint,
+        ),
+        _holds("evidence_known", known, observed=judgement.reason, flip_if="what blocks it clears"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 People approve exactly what the document says. Whatever it names that must not move (plan, models,
 shares, attempt) is compared again in the transaction that executes it; the evidence may grow, but
-its claim must still hold then (DESIGN 15 and 18, I7).
+its claim must still hold then (I7).
 """
 
 from __future__ import annotations

@@ -78,6 +78,9 @@ class Rollout:
         The newest verdict's document (`rollout/judge.py`), every clause included.
     look_memory : mapping or None
         What the next look gets from the last (`LookReport.memory`).
+    replaced : Model or None
+        The champion that served when this rollout's challenger took its place: what `undo` brings
+        back. In a `moving` slot it is not the one in the plan.
     """
 
     project: str
@@ -109,6 +112,7 @@ class Rollout:
     look_sha256: str | None = None
     look_memory: Mapping[str, Any] | None = None
     next_look_at: datetime | None = None
+    replaced: Model | None = None
 
     @property
     def enrolled(self) -> float:

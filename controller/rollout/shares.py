@@ -1,4 +1,4 @@
-"""What share of a slot's traffic is split, and what share meets the challenger (DESIGN 19)."""
+"""What share of a slot's traffic is split, and what share meets the challenger."""
 
 from __future__ import annotations
 

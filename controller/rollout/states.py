@@ -1,4 +1,4 @@
-"""The states of a rollout and what is true of each (DESIGN 19, CONTRACT section 8)."""
+"""The states of a rollout and what is true of each."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Verb(StrEnum):
 
     @property
     def raises_exposure(self) -> bool:
-        """Needs If-Match; retreat never does (DESIGN 18)."""
+        """Needs If-Match; retreat never does."""
         return self in RAISING
 
 

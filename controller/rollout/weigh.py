@@ -147,7 +147,7 @@ def _flip(*, shown: bool, over: bool, observed: float | None, bound: float | Non
         return "never: the test is over"
     if observed is not None and bound is not None:
         return f"the standardised score reaches {bound:.2f} (now {observed:.2f})"
-    return "more complete units"
+    return "more units are complete"
 
 
 # ---------------------------------------------------------------- reading a report

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class ClusteredCounts(Protocol):
-    """One arm of one epoch: sums over units of C, C^2 and C n at each cut (see DESIGN)."""
+    """One arm of one epoch: sums over units of C, C^2 and C n at each cut."""
 
     @property
     def cuts(self) -> Sequence[float]: ...

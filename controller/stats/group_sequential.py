@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -54,8 +54,7 @@ class SequentialPlan:
             raise InvalidInput("sides is 1 or 2", field="sides")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenLook:
+class TakenLook(NamedTuple):
     """One look of a planned test.
 
     Attributes

@@ -72,7 +72,7 @@ class RatioEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelativeLift:
-    """A relative effect: 0.1 is ten per cent above control; an open end is infinite."""
+    """A relative effect: 0.1 is a tenth of |control| above control; an open end is infinite."""
 
     estimate: float
     lower: float
@@ -110,8 +110,27 @@ def linearise(
     .. [2] Budylin, Drutsa, Katsev and Tsoy (2018), "Consistent transformation of ratio metrics for
        efficient online controlled experiments", WSDM: linearisation.
     """
+    joint = joint_ratio(control, treatment, scale=scale, shift=shift)
+    if isinstance(joint, Inconclusive):
+        return joint
+    ratio, per_unit = joint
+    return (
+        _linear(_shifted(control, scale, 0.0), ratio, per_unit),
+        _linear(_shifted(treatment, 1.0, -shift), ratio, per_unit, beside=treatment, shift=shift),
+    )
+
+
+def joint_ratio(
+    control: RatioMoments, treatment: RatioMoments, *, scale: float = 1.0, shift: float = 0.0
+) -> tuple[float, float] | Inconclusive:
+    """R and mean(d) of both arms together, as `linearise` puts them under the null.
+
+    An arm whose denominators add up to zero has no ratio, whatever both have together.
+    """
     if control.n < 1 or treatment.n < 1:
         return Inconclusive(reason=Reason.ARM_EMPTY)
+    if control.denominator_mean == 0.0 or treatment.denominator_mean == 0.0:
+        return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
     scaled = _shifted(control, scale, 0.0)
     shifted = _shifted(treatment, 1.0, -shift)
     units = scaled.n + shifted.n
@@ -119,11 +138,7 @@ def linearise(
     per_unit = denominators / units
     if per_unit == 0.0:
         return Inconclusive(reason=Reason.DENOMINATOR_ZERO)
-    ratio = (scaled.n * scaled.mean + shifted.n * shifted.mean) / denominators
-    return (
-        _linear(scaled, ratio, per_unit),
-        _linear(shifted, ratio, per_unit, beside=treatment, shift=shift),
-    )
+    return (scaled.n * scaled.mean + shifted.n * shifted.mean) / denominators, per_unit
 
 
 def ratio_effect(control: RatioMoments, treatment: RatioMoments) -> RatioEffect | Inconclusive:
@@ -168,7 +183,7 @@ def relative_lift(
     critical: float,
     covariance: float = 0.0,
 ) -> RelativeLift | Inconclusive:
-    """Fieller interval for treatment / control - 1, by inverting the test of every lift.
+    """Fieller interval for (treatment - control) / |control|, by inverting the test of every lift.
 
     Parameters
     ----------
@@ -210,7 +225,10 @@ def relative_lift(
     c = treatment * treatment - square * treatment_variance
     root = math.sqrt(max(b * b - a * c, 0.0))
     low, high = (b - root) / a - 1.0, (b + root) / a - 1.0
-    return RelativeLift(estimate=treatment / control - 1.0, lower=low, upper=high)
+    lift = treatment / control - 1.0
+    if control < 0.0:  # a rise from below zero makes the quotient smaller
+        return RelativeLift(estimate=-lift, lower=-high, upper=-low)
+    return RelativeLift(estimate=lift, lower=low, upper=high)
 
 
 def _shifted(arm: RatioMoments, scale: float, shift: float) -> RatioMoments:

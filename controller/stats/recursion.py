@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,7 @@ _X, _W = _legendre(_NODES)
 _POINT = np.zeros(1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Strip:
+class Strip(NamedTuple):
     """Panels of one width side by side, over one interval where the test goes on.
 
     Attributes
@@ -74,8 +74,7 @@ class Strip:
     mass: Floats
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubDensity:
+class SubDensity(NamedTuple):
     """Distribution of Z_k over the paths that have not stopped by look k.
 
     Attributes

@@ -25,8 +25,8 @@ class Reason(StrEnum):
     ZERO_VARIANCE = "zero_variance"
     NOT_FINITE = "not_finite"
     BASELINE_ZERO = "baseline_zero"
+    BASELINE_NOT_POSITIVE = "baseline_not_positive"
     DENOMINATOR_ZERO = "denominator_zero"
-    COLLINEAR = "collinear"
     GRID_EXCEEDED = "grid_exceeded"
 
 

@@ -44,12 +44,12 @@ LEAST_VARIANCE = 2.0**-960
 
 def mean_error(*terms: float) -> float:
     """Bound on the rounding of a mean that is the sum of these terms."""
-    return ROUNDINGS * UNIT * math.fsum(map(abs, terms))
+    return ROUNDINGS * UNIT * _sizes(terms)
 
 
 def square_error(*terms: float) -> float:
     """Bound on the rounding of a sum of squares that is the sum of these terms."""
-    return SQUARE_ROUNDINGS * UNIT * math.fsum(map(abs, terms))
+    return SQUARE_ROUNDINGS * UNIT * _sizes(terms)
 
 
 def beyond_rounding(square: float, error: float) -> float:
@@ -78,3 +78,10 @@ def is_clear(variance: float, *, score_error: float) -> bool:
         Bound on the rounding of the score.
     """
     return variance > LEAST_VARIANCE and math.sqrt(variance) > CLEAR * score_error
+
+
+def _sizes(terms: tuple[float, ...]) -> float:
+    try:
+        return math.fsum(map(abs, terms))
+    except OverflowError:  # each of them is finite, their sum is not
+        return math.inf

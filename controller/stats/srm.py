@@ -186,21 +186,22 @@ def _epoch_log_e(
     counts: NDArray[np.float64], weights: NDArray[np.float64], concentration: float
 ) -> float:
     live = weights > 0.0
-    if np.any(counts[~live] > 0.0):
-        return math.inf
-    if counts.sum() == 0.0:
+    if not live.all():
+        if counts[~live].any():
+            return math.inf
+        counts, weights = counts[live], weights[live]
+    if not counts.any():
         return 0.0
-    return float(log_e_value(counts[live], weights[live], concentration=concentration))
+    return float(log_e_value(counts, weights, concentration=concentration))
 
 
 def _checked(epoch: EpochCounts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    counts = np.asarray(epoch.counts, dtype=np.float64)
-    weights = np.asarray(epoch.weights, dtype=np.float64)
-    if counts.ndim != 1 or counts.shape != weights.shape or counts.size < 2:
+    if len(epoch.counts) != len(epoch.weights) or len(epoch.counts) < 2:
         raise InvalidInput("one count and one weight per arm, two arms or more", field="weights")
-    if not (np.isfinite(counts).all() and (counts >= 0.0).all()):
+    if not all(0.0 <= count < math.inf for count in epoch.counts):
         raise InvalidInput("counts must be whole numbers of at least 0", field="counts")
+    weights = np.asarray(epoch.weights, dtype=np.float64)
     total = weights.sum()
-    if not (np.isfinite(total) and (weights >= 0.0).all() and total > 0.0):
+    if not (all(weight >= 0.0 for weight in epoch.weights) and 0.0 < total < math.inf):
         raise InvalidInput("weights must be at least 0 and not all 0", field="weights")
-    return counts, weights / total
+    return np.asarray(epoch.counts, dtype=np.float64), weights / total

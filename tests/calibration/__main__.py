@@ -1,6 +1,6 @@
 """Error rates and coverage of what a look reports, at full length, as Markdown: `make calibrate`.
 
-python -m tests.calibration [--runs 1000] [--table claims|split|coverage|edited|tails]
+python -m tests.calibration [--runs 1000] [--table NAME]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.calibration import coverage, edited, split, tails
+from tests.calibration import coverage, edited, rare, split, tails
 from tests.calibration.streams import rates
 from tests.calibration.worlds_without_effect import MARGINS, worlds
 
@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--world", default="", help="only worlds whose name holds this")
     parser.add_argument(
-        "--table", choices=("claims", "split", "coverage", "edited", "tails"), help="only this one"
+        "--table",
+        choices=("claims", "split", "coverage", "edited", "tails", "rare"),
+        help="only this one",
     )
     parser.add_argument(
         "--metrics", default=",".join(coverage.METRICS), help="of the coverage table, by comma"
@@ -69,6 +71,7 @@ def main() -> None:
         "coverage": lambda: coverage.lines(chosen.runs, chosen.metrics.split(",")),
         "edited": lambda: through_an_edit(runs=chosen.runs),
         "tails": lambda: tails.lines(chosen.runs),
+        "rare": lambda: rare.lines(chosen.runs),
     }
     for name, lines in tables.items():
         if chosen.table in (None, name):

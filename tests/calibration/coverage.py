@@ -35,7 +35,7 @@ UNITS = 2000
 CONVERSION, VALUE, PER_REQUEST, SLOWEST = 0.2, 10.0, 0.4, 0.9
 (CHALLENGER,) = challenger_names(1)
 
-METRICS = ("conversion", "value", "adjusted", "per_request", "slow")
+METRICS = ("conversion", "value", "adjusted", "per_request", "per_request_adjusted", "slow")
 
 Ends = tuple[float | None, float | None]
 
@@ -85,6 +85,9 @@ def truths(effect: float) -> Mapping[str, Truth]:
         "value": Truth(difference=0.5 * effect, relative=0.5 * effect / VALUE),
         "adjusted": Truth(difference=0.5 * effect, relative=0.5 * effect / VALUE),
         "per_request": Truth(difference=0.06 * effect, relative=0.06 * effect / PER_REQUEST),
+        "per_request_adjusted": Truth(
+            difference=0.06 * effect, relative=0.06 * effect / PER_REQUEST
+        ),
         "slow": Truth(
             difference=0.15 * effect * math.exp(0.5 * float(ndtri(SLOWEST))),
             relative=0.15 * effect,
@@ -99,6 +102,10 @@ def draw(rng: np.random.Generator, effect: float) -> pd.DataFrame:
     before = rng.normal(0.0, 3.0, UNITS)
     requests = 1 + rng.poisson(2.0, UNITS)
     own_rate = rng.gamma(4.0, (PER_REQUEST + 0.06 * moved) / 4.0)
+    long = rng.spawn(1)[0]  # of its own, so that the other columns stay what they are
+    requests_before = 4 + long.poisson(8.0, UNITS)
+    rate_before = own_rate * PER_REQUEST / (PER_REQUEST + 0.06 * moved)
+    cost_before = requests_before * rate_before * long.gamma(20.0, 1 / 20.0, UNITS)
     return pd.DataFrame(
         {
             "unit": np.arange(UNITS),
@@ -108,6 +115,8 @@ def draw(rng: np.random.Generator, effect: float) -> pd.DataFrame:
             "before": before,
             "cost": requests * own_rate,
             "requests": requests,
+            "cost_before": cost_before,
+            "requests_before": requests_before,
             "slow": np.exp(rng.normal(0.0, 0.5, UNITS)) * (1.0 + 0.15 * moved),
         }
     )
@@ -123,6 +132,8 @@ def description(mode: Mode, keys: Sequence[str]) -> dict[str, Any]:
         {"key": "value", "column": "value", "type": "mean"},
         {"key": "adjusted", "column": "value", "type": "mean", "covariate": "before"},
         {"key": "per_request", "numerator": "cost", "denominator": "requests", "type": "ratio"},
+        {"key": "per_request_adjusted", "numerator": "cost", "denominator": "requests",
+         "type": "ratio", "covariate": ["cost_before", "requests_before"]},
         {"key": "slow", "column": "slow", "type": "quantile", "q": SLOWEST,
          "cuts": {"low": 0.3, "high": 8.0}},
     )  # fmt: skip

@@ -24,8 +24,10 @@ from controller.experiments.slots import Guardrail
 from tests.worlds import metric, plan
 
 Rng = np.random.Generator
+Floats = NDArray[np.float64]
 Values = Callable[[Rng, int, int], NDArray[np.float64]]
-"""(generator, units, look) -> one value a unit; numerator and denominator where it is a ratio."""
+"""(generator, units, look) -> one value a unit; of a ratio numerator and denominator, and both
+again as they were before exposure where it looks back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,23 @@ def requests(rate: float, *, counted: bool = False) -> Values:
     return draw
 
 
+def spending(price: float | Callable[[int], float]) -> Values:
+    """Spend over orders, and four times as long of both before: customers have their own ways.
+
+    What one customer pays for an order, and how often he orders, he did before exposure as well.
+    """
+    level = price if callable(price) else lambda _: price
+
+    def draw(rng: Rng, n: int, look: int) -> NDArray[np.float64]:
+        own = level(look) * rng.gamma(9.0, 1 / 9.0, n)
+        often = rng.gamma(4.0, 1.0, n)
+        orders, before = 1.0 + rng.poisson(often), 4.0 + rng.poisson(4.0 * often)
+        noise = rng.gamma(50.0, 1 / 50.0, (2, n))
+        return np.column_stack([orders * own * noise[0], orders, before * own * noise[1], before])
+
+    return draw
+
+
 def plan_for(world: World, *, margin: float, futility: bool = False) -> Plan:
     """One OEC and one guardrail on the same values."""
     watched = _watched(world, "cost", Direction.DECREASE)
@@ -165,44 +184,66 @@ def _watched(world: World, key: str, direction: Direction) -> Metric:
 
 
 class Sums:
-    """Running sums by epoch and arm, as aggregation keeps them: of y, d, y^2, d^2 and y d."""
+    """Running sums by epoch and arm, as aggregation keeps them: of all columns and their products.
+
+    The columns are y, or y and d of a ratio, or these and both before exposure.
+    """
 
     def __init__(self) -> None:
         self.exposed: dict[tuple[int, str], int] = {}
-        self.cells: dict[tuple[int, str], NDArray[np.float64]] = {}
+        self.cells: dict[tuple[int, str], tuple[int, int, Floats, Floats]] = {}
 
     def expose(self, epoch: int, arm: str, units: int) -> None:
         self.exposed[epoch, arm] = self.exposed.get((epoch, arm), 0) + units
 
-    def add(self, epoch: int, arm: str, values: NDArray[np.float64]) -> None:
-        y, d = values.T if values.ndim == 2 else (values, np.zeros(0))
-        products = (y @ y, d @ d, y @ d if d.size else 0.0)
-        sums = (y.size, np.count_nonzero(y), y.sum(), d.sum(), *products)
-        before = self.cells.setdefault((epoch, arm), np.zeros(7))
-        self.cells[epoch, arm] = before + np.asarray(sums, dtype=np.float64)
+    def add(self, epoch: int, arm: str, values: Floats) -> None:
+        table = values.reshape(len(values), -1)
+        n, hit = len(table), int(np.count_nonzero(table[:, 0]))
+        sums, products = table.sum(axis=0), table.T @ table
+        before = self.cells.get((epoch, arm))
+        if before is not None:
+            n, hit = n + before[0], hit + before[1]
+            sums, products = sums + before[2], products + before[3]
+        self.cells[epoch, arm] = n, hit, sums, products
 
     def moments(self, *, shift: float = 0.0) -> Iterator[tuple[tuple[int, str], Moments]]:
         """Means and co-deviations; the challenger's value (or ratio) moved by `shift`."""
-        for key, (n, nonzero, y, d, yy, dd, yd) in self.cells.items():
+        for key, (n, hit, sums, products) in self.cells.items():
             if n == 0:
                 continue
             moved = shift if key[1] == "challenger" else 0.0
-            below = max(dd - d * d / n, 0.0)
-            cross = yd - y * d / n
-            m2 = max(yy - y * y / n, 0.0)
-            by = moved * d / n if d else moved
-            yield (
-                key,
-                Moments(
-                    n=int(n),
-                    nonzero=int(nonzero),
-                    mean=float(y / n + by),
-                    m2=float(m2 + moved * (2.0 * cross + moved * below)) if d else float(m2),
-                    denominator_mean=float(d / n),
-                    denominator_m2=float(below),
-                    cross_m2=float(cross + moved * below) if d else 0.0,
-                ),
-            )
+            by = np.eye(sums.size)
+            if sums.size > 1:
+                by[0, 1], moved = moved, 0.0
+            mean = by @ (sums / n)
+            scatter = by @ (products - np.outer(sums, sums) / n) @ by.T
+            yield key, _moments(n, hit, mean, scatter, moved)
+
+
+def _moments(n: int, hit: int, mean: Floats, scatter: Floats, moved: float) -> Moments:
+    """The form a look reads; columns that are not there are zeros."""
+    level, m2 = np.zeros(4), np.zeros((4, 4))
+    level[: mean.size], m2[: mean.size, : mean.size] = mean, scatter
+    y, d, x, z = range(4)
+    return Moments(
+        n=n,
+        nonzero=hit,
+        mean=float(level[y] + moved),
+        m2=max(0.0, float(m2[y, y])),
+        denominator_mean=float(level[d]),
+        denominator_m2=max(0.0, float(m2[d, d])),
+        cross_m2=float(m2[y, d]),
+        covariate_n=n if mean.size > 2 else 0,
+        covariate_mean=float(level[x]),
+        covariate_m2=max(0.0, float(m2[x, x])),
+        covariate_cross_m2=float(m2[y, x]),
+        denominator_covariate_m2=float(m2[d, x]),
+        second_mean=float(level[z]),
+        second_m2=max(0.0, float(m2[z, z])),
+        second_cross_m2=float(m2[y, z]),
+        denominator_second_m2=float(m2[d, z]),
+        covariate_second_m2=float(m2[x, z]),
+    )
 
 
 def snapshot(world: World, sums: Sums, *, harm: float = 0.0, lift: float = 0.0) -> Statistics:

@@ -27,7 +27,7 @@ def test_intervals_hold_the_truth(mode: Mode, effect: float) -> None:
     shares = {(each.interval, each.moment): each.share for each in found}
     error = found[0].error
     assert min(shares.values()) >= 1.0 - LEVEL - 3.0 * error, shares
-    # Four metrics of the same units, two of them one value: about three independent ones.
+    # Five metrics of the same units, two pairs of them one value: about three independent ones.
     together = 1.0 - LEVEL - 2.0 * error / math.sqrt(3.0)
     assert sum(shares.values()) / len(shares) >= together, shares
 

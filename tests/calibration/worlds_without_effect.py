@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from controller.experiments.metrics import MetricType
-from tests.calibration.streams import World, alike, coins, normals, payers, requests
+from tests.calibration.streams import World, alike, coins, normals, payers, requests, spending
 
 QUARTERS = 4
 
@@ -60,6 +60,12 @@ def worlds(*, looks: int = 20, units: int = 1000) -> tuple[World, ...]:
               challenger=normals(3.0 * 2**0.5), weights=(0.9,), **size),
         World(name="challenger's variance doubled, at 90/10", champion=normals(3.0),
               challenger=normals(3.0 * 2**0.5), weights=(0.1,), **size),
+        alike("spend over orders, with their past", spending(10.0), kind=MetricType.RATIO, **size),
+        alike("spend over orders, with their past, at 90/10", spending(10.0), weights=(0.1,),
+              kind=MetricType.RATIO, **size),
+        alike("spend over orders, with their past, 10 then 50 %",
+              spending(lambda look: (10.0, 14.0)[half(look)]), weights=(0.1, 0.5), epoch=half,
+              kind=MetricType.RATIO, **size),
     )  # fmt: skip
 
 
@@ -67,7 +73,7 @@ def _margin(world: World) -> float:
     """About two standard errors at the horizon: neither hopeless nor certain to be shown."""
     return (
         0.2
-        if any(word in world.name for word in ("payers", "revenue", "variance", "a unit"))
+        if any(word in world.name for word in ("payers", "revenue", "variance", "a unit", "spend"))
         else 0.02
     )
 

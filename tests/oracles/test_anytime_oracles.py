@@ -12,11 +12,10 @@ import pytest
 from controller.stats.betting import BettingInterval, bounded_mean
 from controller.stats.counts import EpochEvents
 from controller.stats.counts import log_e_value as log_e_of_events
-from controller.stats.cuped import Cuped, cuped
 from controller.stats.mixture import AlwaysValid, always_valid, critical_z, log_e_value, tuned_rho
-from controller.stats.ratio import RatioEffect, RatioMoments, ratio_effect
+from controller.stats.ratio import RatioEffect, ratio_effect
 from controller.stats.srm import EpochCounts, SampleRatio, chi_square_p, sample_ratio
-from tests.sums import moments_from_sums
+from tests.sums import adjusted, arm_with_history, ratio_arm
 
 _VALUES = json.loads((Path(__file__).parent / "anytime_oracles.json").read_text())["values"]
 
@@ -77,25 +76,9 @@ def test_confidence_sequence_of_a_mean_agrees_with_gbstats(
         _close(found.p_value, wanted["p"], within)
 
 
-def _ratio_arm(sums: Any) -> RatioMoments:
-    moments = moments_from_sums(
-        sums["n"],
-        [sums["m_sum"], sums["d_sum"]],
-        [[sums["m_sum_squares"], sums["md"]], [sums["md"], sums["d_sum_squares"]]],
-    )
-    return RatioMoments(
-        n=sums["n"],
-        mean=float(moments.mean[0]),
-        m2=float(moments.scatter[0, 0]),
-        denominator_mean=float(moments.mean[1]),
-        denominator_m2=float(moments.scatter[1, 1]),
-        cross_m2=float(moments.scatter[0, 1]),
-    )
-
-
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_ratio"))
 def test_ratio_difference_agrees_with_gbstats(given: Any, wanted: Any, within: Any) -> None:
-    effect = ratio_effect(_ratio_arm(given["a"]), _ratio_arm(given["b"]))
+    effect = ratio_effect(ratio_arm(given["a"]), ratio_arm(given["b"]))
     assert isinstance(effect, RatioEffect)
     _close(effect.difference, wanted["estimate"], within)
     _close(math.sqrt(effect.variance), wanted["se"], within)
@@ -111,19 +94,7 @@ def test_ratio_difference_agrees_with_gbstats(given: Any, wanted: Any, within: A
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_cuped"))
 def test_cuped_agrees_with_gbstats(given: Any, wanted: Any, within: Any) -> None:
-    def arm(sums: Any) -> Any:
-        return moments_from_sums(
-            sums["n"],
-            [sums["post_sum"], sums["pre_sum"]],
-            [
-                [sums["post_sum_squares"], sums["cross"]],
-                [sums["cross"], sums["pre_sum_squares"]],
-            ],
-        )
-
-    found = cuped([arm(given["a"]), arm(given["b"])])
-    assert isinstance(found, Cuped)
-    control, treatment = found.arms
+    control, treatment = adjusted(arm_with_history(given["a"]), arm_with_history(given["b"]))
     _close(treatment.mean - control.mean, wanted["estimate"], within)
     error = sum(arm.m2 / (arm.n - 1) / arm.n for arm in (control, treatment))
     _close(math.sqrt(error), wanted["se"], within)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from controller.stats.counts import EpochEvents
 from controller.stats.counts import log_e_value as log_e_of_events
-from controller.stats.cuped import Cuped, cuped
 from controller.stats.exact_quantile import exact_quantile_log_e
 from controller.stats.mixture import (
     AlwaysValid,
@@ -24,10 +23,10 @@ from controller.stats.mixture import (
     regression_log_e,
     tuned_rho,
 )
-from controller.stats.ratio import RatioEffect, RatioMoments, RelativeLift, ratio_effect
+from controller.stats.ratio import RatioEffect, RelativeLift, ratio_effect
 from controller.stats.ratio import relative_lift as fieller
 from controller.stats.results import Inconclusive
-from tests.sums import moments_from_sums
+from tests.sums import adjusted, arm_with_history, ratio_arm
 
 _VALUES = json.loads((Path(__file__).parent / "peers_oracles.json").read_text())["values"]
 _TINY = 3e-3
@@ -165,28 +164,12 @@ def _arm(name: str, sums: Any) -> tuple[float, float, float]:
     return mean, (sums["sum_squares"] - n * mean * mean) / (n - 1) / n, n
 
 
-def _ratio_arm(sums: Any) -> RatioMoments:
-    found = moments_from_sums(
-        sums["n"],
-        [sums["m_sum"], sums["d_sum"]],
-        [[sums["m_sum_squares"], sums["md"]], [sums["md"], sums["d_sum_squares"]]],
-    )
-    return RatioMoments(
-        n=sums["n"],
-        mean=float(found.mean[0]),
-        m2=float(found.scatter[0, 0]),
-        denominator_mean=float(found.mean[1]),
-        denominator_m2=float(found.scatter[1, 1]),
-        cross_m2=float(found.scatter[0, 1]),
-    )
-
-
 def _levels(name: str, given: Any) -> tuple[tuple[float, float, float], ...]:
     """Champion's and challenger's level, its variance and units, by our own estimators."""
     if name in ("gb_proportion", "gb_mean"):
         return _arm(name, given["a"]), _arm(name, given["b"])
     if name == "gb_ratio":
-        effect = ratio_effect(_ratio_arm(given["a"]), _ratio_arm(given["b"]))
+        effect = ratio_effect(ratio_arm(given["a"]), ratio_arm(given["b"]))
         assert isinstance(effect, RatioEffect)
         return (
             (effect.control, effect.control_variance, given["a"]["n"]),
@@ -203,20 +186,11 @@ def _levels(name: str, given: Any) -> tuple[tuple[float, float, float], ...]:
             )
             for arm in (given["a"], given["b"])
         )
-    arms = [
-        moments_from_sums(
-            one["n"],
-            [one["post_sum"], one["pre_sum"]],
-            [[one["post_sum_squares"], one["cross"]], [one["cross"], one["pre_sum_squares"]]],
-        )
-        for one in (given["a"], given["b"])
-    ]
-    found = cuped(arms)
-    assert isinstance(found, Cuped)
-    base = float(arms[0].mean[0])
-    gap = found.arms[1].mean - found.arms[0].mean
-    control, treatment = (arm.m2 / (arm.n - 1) / arm.n for arm in found.arms)
-    return (base, control, arms[0].n), (base + gap, treatment, arms[1].n)
+    raw = arm_with_history(given["a"])
+    arms = adjusted(raw, arm_with_history(given["b"]))
+    control, treatment = (arm.m2 / (arm.n - 1) / arm.n for arm in arms)
+    gap = arms[1].mean - arms[0].mean
+    return (raw.mean, control, arms[0].n), (raw.mean + gap, treatment, arms[1].n)
 
 
 def _effect(name: str, given: Any) -> tuple[float, float, float]:

@@ -28,6 +28,14 @@ METRICS: list[Metric] = [
     worlds.metric("visits", type=MetricType.COUNT, window_seconds=30.0, lateness_seconds=5.0),
     worlds.metric("basket", type=MetricType.RATIO, outcome="spend", denominator="visits"),
     worlds.metric(
+        "price",
+        type=MetricType.RATIO,
+        outcome="spend",
+        denominator="visits",
+        window_seconds=20.0,
+        lookback_seconds=3600.0,
+    ),
+    worlds.metric(
         "label",
         type=MetricType.MEAN,
         closes=Closes.FIRST_OUTCOME,

@@ -35,6 +35,7 @@ rows = st.lists(
     min_size=1,
     max_size=60,
 )
+RATIO = {"numerator": "value", "denominator": "below", "type": "ratio"}
 modes = st.sampled_from(["fixed", "planned", "anytime"])
 shares = st.sampled_from(
     [None, {"control": 0.5, "treatment": 0.5}, {"control": 0.9, "treatment": 0.1}]
@@ -50,7 +51,9 @@ def _metrics(mode: str, role: str) -> list[dict[str, Any]]:
         {"key": "mean", "column": "value", "type": "mean", "winsorize": 0.9, **common},
         {"key": "cuped", "column": "value", "type": "mean", "covariate": "before", **common},
         {"key": "two", "column": "value", "type": "mean", "covariate": ["before", "ms"], **common},
-        {"key": "ratio", "numerator": "value", "denominator": "below", "type": "ratio", **common},
+        {"key": "ratio", **RATIO, **common},
+        {"key": "past", **RATIO, "covariate": ["before", "ms"], **common},
+        {"key": "long past", **RATIO, "covariate": ["before", "ms", "events"], **common},
         {"key": "count", "column": "events", "type": "count", **common},
         {
             "key": "ms",

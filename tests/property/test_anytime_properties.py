@@ -8,14 +8,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.aggregation.statistics import Moments
 from controller.stats.counts import EpochEvents, RateRatio, rate_ratio
-from controller.stats.cuped import Cuped, JointMoments, cuped
 from controller.stats.heterogeneity import Heterogeneity, heterogeneity
 from controller.stats.mixture import AlwaysValid, from_score
 from controller.stats.multiplicity import holm
 from controller.stats.ratio import RelativeLift, relative_lift
 from controller.stats.results import Alternative
 from controller.stats.srm import EpochCounts, SampleRatio, sample_ratio
+from tests.sums import adjusted
 
 alternatives: st.SearchStrategy[Alternative] = st.sampled_from(("two-sided", "larger", "smaller"))
 alphas = st.floats(0.0001, 0.4)
@@ -134,7 +135,7 @@ def test_rate_ratio_inverts_when_the_labels_swap(several: list[EpochEvents]) -> 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
 def test_holm_is_monotone_and_never_below_the_raw_p(p: list[float]) -> None:
-    adjusted = holm(p)
+    adjusted = np.asarray(holm(p))
     assert (adjusted >= np.asarray(p)).all()
     assert (adjusted <= 1.0).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0.0).all()
@@ -156,27 +157,27 @@ def test_fieller_interval_holds_its_estimate(
 def test_cuped_ignores_scale_and_origin_of_a_covariate(
     seed: int, scale: float, offset: float
 ) -> None:
-    def moments(rows: np.ndarray) -> JointMoments:
-        gaps = rows - rows.mean(axis=0)
-        return JointMoments(n=len(rows), mean=rows.mean(axis=0), scatter=gaps.T @ gaps)
+    def arm(y: np.ndarray, x: np.ndarray, *, moved: bool) -> Moments:
+        dy, dx = y - y.mean(), x - x.mean()
+        return Moments(
+            n=40,
+            nonzero=40,
+            mean=float(y.mean()),
+            m2=float(dy @ dy),
+            covariate_n=40,
+            covariate_mean=scale * (float(x.mean()) + offset) if moved else float(x.mean()),
+            covariate_m2=float(dx @ dx) * (scale * scale if moved else 1.0),
+            covariate_cross_m2=float(dy @ dx) * (scale if moved else 1.0),
+        )
 
     rng = np.random.default_rng(seed)
     x = rng.normal(0.0, 1.0, (2, 40))
     y = x + rng.normal(0.0, 1.0, (2, 40))
-    plain = cuped([moments(np.column_stack([y[i], x[i]])) for i in (0, 1)])
-    moved = cuped(
-        [
-            JointMoments(
-                n=40,
-                mean=base.mean * [1.0, scale] + [0.0, offset * scale],
-                scatter=base.scatter * np.outer([1.0, scale], [1.0, scale]),
-            )
-            for base in (moments(np.column_stack([y[i], x[i]])) for i in (0, 1))
-        ]
+    plain, other = (
+        adjusted(arm(y[0], x[0], moved=moved), arm(y[1], x[1], moved=moved))
+        for moved in (False, True)
     )
-    assert isinstance(plain, Cuped)
-    assert isinstance(moved, Cuped)
-    for one, two in zip(plain.arms, moved.arms, strict=True):
+    for one, two in zip(plain, other, strict=True):
         assert math.isclose(one.mean, two.mean, rel_tol=1e-6, abs_tol=1e-6)
         assert math.isclose(one.m2, two.m2, rel_tol=1e-6)
 

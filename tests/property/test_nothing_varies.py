@@ -25,7 +25,8 @@ from tests.worlds import EVEN, metric, plan, shelve, statistics
 NAMES = {"control": "champion", "treatment": "challenger"}
 UNEVEN = {"champion": 0.8, "challenger": 0.2}
 NOTHING = {"inconclusive", "unknown"}
-KINDS = ("mean", "ratio", "cuped")
+KINDS = ("mean", "ratio", "cuped", "past")
+RATIOS, ADJUSTED = ("ratio", "past"), ("cuped", "past")
 
 # Few of these are exact in binary, and they span the scales of money, shares and seconds.
 constants = st.one_of(
@@ -60,13 +61,16 @@ def table(case: Mapping[str, Any]) -> pd.DataFrame:
         "mean": np.full(n, case["constant"]),
         "ratio": case["constant"] * below,
         "cuped": case["constant"] * before + 3.0,
+        "past": case["constant"] * before,
     }[case["kind"]]
+    orders = 1.1 * below if case["kind"] == "past" else below
     return pd.DataFrame(
         {
             "arm": np.where(treated, "treatment", "control"),
             "value": value,
-            "below": below,
+            "below": orders,
             "before": before,
+            "ordered": below,
             "else": rng.choice([1.0, 2.0, 7.0], n),
         }
     )
@@ -77,22 +81,23 @@ def cells(data: pd.DataFrame, kind: str, key: str) -> dict[tuple[str, int, str],
     found = {}
     for name, arm in NAMES.items():
         rows = data[data["arm"] == name]
-        columns = (rows[column].tolist() for column in ("value", "below", "before"))
+        columns = (rows[column].tolist() for column in ("value", "below", "before", "ordered"))
         found[key, 0, arm] = Sums.of(
             Contribution(
                 value,
-                below if kind == "ratio" else None,
-                before if kind == "cuped" else None,
+                below if kind in RATIOS else None,
+                before if kind in ADJUSTED else None,
+                second=ordered if kind == "past" else None,
             )
-            for value, below, before in zip(*columns, strict=True)
+            for value, below, before, ordered in zip(*columns, strict=True)
         ).moments()
     return found
 
 
 def kind_of(kind: str, key: str = "conversion", **others: Any) -> Metric:
-    if kind == "ratio":
-        return metric(key, type=MetricType.RATIO, denominator="orders", **others)
-    adjusted = {"lookback_seconds": 60.0} if kind == "cuped" else {}
+    adjusted = {"lookback_seconds": 60.0} if kind in ADJUSTED else {}
+    if kind in RATIOS:
+        return metric(key, type=MetricType.RATIO, denominator="orders", **adjusted, **others)
     return metric(key, type=MetricType.MEAN, **adjusted, **others)
 
 
@@ -150,12 +155,17 @@ def test_neither_does_a_recorded_experiment(drawn: tuple[dict[str, Any], str, bo
     if case["margin"]:
         common |= {"role": "guardrail", "direction": "decrease", **case["margin"]}
     value: dict[str, Any] = {"column": "value", "type": "mean"}
+    ratio: dict[str, Any] = {"numerator": "value", "denominator": "below", "type": "ratio"}
     kinds: dict[str, list[dict[str, Any]]] = {
         "mean": [{"key": "y", **value}, {"key": "capped", **value, "winsorize": 0.9}],
-        "ratio": [{"key": "r", "numerator": "value", "denominator": "below", "type": "ratio"}],
+        "ratio": [{"key": "r", **ratio}],
         "cuped": [
             {"key": "one", **value, "covariate": "before"},
             {"key": "two", **value, "covariate": ["before", "else"]},
+        ],
+        "past": [
+            {"key": "both", **ratio, "covariate": ["before", "ordered"]},
+            {"key": "more", **ratio, "covariate": ["before", "ordered", "else"]},
         ],
     }
     arm: dict[str, Any] = {"column": "arm", "champion": "control"}
@@ -266,10 +276,16 @@ def test_the_unit_of_what_does_vary_changes_no_verdict(
     before = rng.choice([9.99, 19.99, 49.9], n)
     arm = np.where(rng.random(n) < 0.5, "treatment", "control")
     noise = rng.normal(0.0, 1.0, n) + effect * (arm == "treatment")
-    value = {"mean": 5.0 + noise, "ratio": 3.0 * below + noise, "cuped": 1.1 * before + noise}[kind]
+    value = {
+        "mean": 5.0 + noise,
+        "ratio": 3.0 * below + noise,
+        "cuped": 1.1 * before + noise,
+        "past": 1.1 * before + 2.0 * below + noise,
+    }[kind]
+    columns = {"arm": arm, "below": below, "before": before, "ordered": rng.poisson(below) * 1.0}
 
     def look(unit: float) -> LookReport:
-        data = pd.DataFrame({"arm": arm, "value": value * unit, "below": below, "before": before})
+        data = pd.DataFrame(columns | {"value": value * unit})
         snapshot = statistics(cells(data, kind, "conversion"))
         the_plan = plan(horizon=n, oec=kind_of(kind))
         return take_look(LookInput(plan=the_plan, statistics=snapshot, number=1))

@@ -144,7 +144,7 @@ def test_a_score_is_finite_or_names_why_not(
 def test_swapping_the_arms_turns_the_sign_of_the_score(
     found: list[EpochMoments], equal: bool
 ) -> None:
-    swapped = [replace(e, control=e.treatment, treatment=e.control) for e in found]
+    swapped = [e._replace(control=e.treatment, treatment=e.control) for e in found]
     there, back = score(found, equal_weights=equal), score(swapped, equal_weights=equal)
     if isinstance(there, Inconclusive) or isinstance(back, Inconclusive):
         assert type(there) is type(back)
@@ -157,11 +157,11 @@ def test_the_unit_of_the_metric_does_not_matter(found: list[EpochMoments], expon
     factor = 2.0**exponent  # exact, so that only the mathematics is tested
 
     def scaled(arm: ArmMoments) -> ArmMoments:
-        return replace(arm, mean=arm.mean * factor, m2=arm.m2 * factor * factor)
+        return arm._replace(mean=arm.mean * factor, m2=arm.m2 * factor * factor)
 
     there = score(found)
     here = score(
-        [replace(e, control=scaled(e.control), treatment=scaled(e.treatment)) for e in found]
+        [e._replace(control=scaled(e.control), treatment=scaled(e.treatment)) for e in found]
     )
     if isinstance(there, Inconclusive) or isinstance(here, Inconclusive):
         return

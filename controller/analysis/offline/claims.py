@@ -54,7 +54,7 @@ def rules_of(spec: MetricSpec, recorded: Recorded) -> PlannedRules:
 
 def _planned_size(spec: MetricSpec, recorded: Recorded, sides: Literal[1, 2]) -> float | None:
     weights = recorded.looks[-1].statistics.epochs[-1].weights
-    other = next(arm for arm in recorded.arms if arm != CHAMPION)
+    other = min((arm for arm in recorded.arms if arm != CHAMPION), key=weights.__getitem__)
     if spec.horizon is not None:
         return planned_size(spec.horizon, weights[other], weights[CHAMPION]) or None
     arms = levels(pair_of(recorded.looks[-1].statistics, spec.metric, other))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controller.analysis.alarms import Alarm, raise_alarms, show_alarm
 from controller.analysis.claims import (
@@ -15,7 +15,7 @@ from controller.analysis.claims import (
 )
 from controller.analysis.memory import AnytimeMemory, PlannedMemory
 from controller.analysis.offline.claims import rules_of
-from controller.analysis.offline.held import held_of, split_of
+from controller.analysis.offline.held import held_of, split_of, too_many_met_both
 from controller.analysis.offline.recorded import Recorded, RecordedLook
 from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Mode, Role
 from controller.analysis.offline.tables import Progress
@@ -65,16 +65,23 @@ class Judged:
     rules : mapping of metric to PlannedRules
     looks : tuple of mapping of metric to Seen
         In order; the last one has the verdicts.
+    doubt : str or None
+        Why no comparison may be read: `srm` or `double_exposure`.
     """
 
     recorded: Recorded
     rules: Mapping[str, PlannedRules]
     looks: tuple[Mapping[str, Seen], ...]
     srm: Srm
+    doubt: str | None
 
 
 @dataclass(slots=True)
 class _Memory:
+    """`doubt` says why no comparison may be read, once there is such a reason."""
+
+    doubt: str | None = None
+    srm: SampleRatio | None = None
     planned: dict[str, PlannedMemory] = field(default_factory=dict)
     anytime: dict[str, AnytimeMemory] = field(default_factory=dict)
     missing_log_e_max: dict[str, float] = field(default_factory=dict)
@@ -93,8 +100,8 @@ def judge(
     """
     rules = {metric.key: rules_of(metric, recorded) for metric in recorded.metrics}
     if at_equality:
-        rules = {key: replace(each, null=EQUAL) for key, each in rules.items()}
-    memory = _Memory()
+        rules = {key: each.against(EQUAL) for key, each in rules.items()}
+    memory = _Memory(doubt="double_exposure" if too_many_met_both(recorded) else None)
     looks = []
     for look in recorded.looks:
         looks.append(_look(spec, recorded, rules, look, memory))
@@ -103,7 +110,8 @@ def judge(
         recorded=recorded,
         rules=rules,
         looks=tuple(looks),
-        srm=_sample_ratio(spec, recorded),
+        srm=_srm(recorded, memory),
+        doubt=memory.doubt,
     )
 
 
@@ -129,10 +137,13 @@ def _look(
         }
         for m in recorded.metrics
     }
+    _weigh_the_split(spec, recorded, look, memory)
     split = split_of(recorded, srm_alpha=spec.srm_alpha)
     held = {
         m.key: held_of(split, look, m.metric, memory.missing_log_e_max) for m in recorded.metrics
     }
+    if memory.doubt is not None:
+        held = dict.fromkeys(held, dict.fromkeys(others, Held(reason=memory.doubt, cause=CHAMPION)))
     alarms = raise_alarms(
         {
             f"{m.key}/{arm}": Alarm(
@@ -199,19 +210,27 @@ def _claim(
     }
 
 
-def _sample_ratio(spec: AnalysisSpec, recorded: Recorded) -> Srm:
-    peak = 0.0
-    result: SampleRatio | Inconclusive | None = None
-    for look in recorded.looks:
-        found = sample_ratio(_counts(look, recorded), alpha=spec.srm_alpha, log_e_max=peak)
-        if isinstance(found, SampleRatio):
-            peak, result = found.log_e_max, found
+def _weigh_the_split(
+    spec: AnalysisSpec, recorded: Recorded, look: RecordedLook, memory: _Memory
+) -> None:
+    """From the look of its alarm on, a split that is not the planned one holds everything."""
+    peak = memory.srm.log_e_max if memory.srm is not None else 0.0
+    found = sample_ratio(_counts(look, recorded), alpha=spec.srm_alpha, log_e_max=peak)
+    if isinstance(found, Inconclusive):
+        return
+    memory.srm = found
+    if found.alarm:
+        memory.doubt = "srm"
+
+
+def _srm(recorded: Recorded, memory: _Memory) -> Srm:
     fixed = chi_square_p(_counts(recorded.looks[-1], recorded)) if recorded.looks else None
+    found = memory.srm
     return Srm(
         p_fixed=fixed if isinstance(fixed, float) else None,
-        p_sequential=result.p_value if isinstance(result, SampleRatio) else None,
-        e_value=e_from_log(peak) if isinstance(result, SampleRatio) else None,
-        alarm=isinstance(result, SampleRatio) and result.alarm,
+        p_sequential=found.p_value if found is not None else None,
+        e_value=e_from_log(found.log_e_max) if found is not None else None,
+        alarm=found is not None and found.alarm,
     )
 
 

@@ -6,6 +6,7 @@ from controller.analysis.offline.columns import LARGEST
 from controller.analysis.offline.spec import MetricSpec, Mode, Role, Rows
 from controller.errors import InvalidInput
 from controller.experiments.document import Fields
+from controller.experiments.metric_rules import why_no_margin
 from controller.experiments.metrics import (
     Baseline,
     Direction,
@@ -110,6 +111,7 @@ def _check_metric(spec: MetricSpec, where: str, *, aggregated: bool) -> None:
     margins = [m for m in (spec.margin, spec.margin_relative) if m is not None]
     folded = kind in (MetricType.RATIO, MetricType.QUANTILE)
     capped = spec.metric.winsorize is not None
+    no_margin = why_no_margin(spec.margin_relative, spec.metric)
     rules = (
         (
             planned and spec.horizon is None and not any(effects),
@@ -131,13 +133,18 @@ def _check_metric(spec: MetricSpec, where: str, *, aggregated: bool) -> None:
         ),
         (spec.role is Role.OEC and bool(margins), "margin", "belongs to role: guardrail."),
         (len(margins) > 1, "margin", "give it absolute or relative, not both."),
+        (bool(no_margin), "margin_relative", no_margin),
         (None not in (spec.mde, spec.mde_relative), "mde", "absolute or relative, not both."),
         (
             kind is MetricType.QUANTILE and planned and spec.horizon is None,
             "horizon",
             "a planned quantile needs a horizon.",
         ),
-        (bool(spec.covariates) and folded, "covariate", f"does not apply to a {kind.value}."),
+        (
+            bool(spec.covariates) and kind is MetricType.QUANTILE,
+            "covariate",
+            "does not apply to a quantile, which is read from counts below cuts.",
+        ),
         (capped and kind is not MetricType.MEAN, "winsorize", "applies to a mean."),
         (
             aggregated and folded,
@@ -185,7 +192,7 @@ def _winsorize(fields: Fields) -> Winsorize | None:
         return Winsorize(quantile=float(raw))
     inner = fields.child("winsorize")
     cap = Winsorize(
-        value=inner.optional_number("value", least=-LARGEST, most=LARGEST),
+        value=inner.optional_number("value", above=0, most=LARGEST),
         quantile=inner.optional_number("quantile", above=0, most=0.999999),
     )
     inner.done()

@@ -1,17 +1,18 @@
-"""The JSON report of an offline analysis, exactly as CONTRACT section 5 describes it."""
+"""The JSON report of an offline analysis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from controller.aggregation.statistics import Moments
-from controller.analysis.integrity import most_double_exposed
+from controller.aggregation.statistics import Epoch, Moments
+from controller.analysis.epochs import epochs_of
 from controller.analysis.memory import finite_or_none
 from controller.analysis.offline.compare import Judged
-from controller.analysis.offline.fixed import Fixed, fixed_result
+from controller.analysis.offline.fixed import Fixed, fixed_result, shows_harm
+from controller.analysis.offline.held import too_many_met_both
 from controller.analysis.offline.rare import rare_hits
 from controller.analysis.offline.recorded import ThinTail
 from controller.analysis.offline.spec import MetricSpec, Mode, Role
@@ -19,11 +20,11 @@ from controller.analysis.pairs import Pair, pooled, residual_about
 from controller.analysis.planned import PlannedRules
 from controller.analysis.report import Comparison, Crossing, Held, Interval, MetricVerdict
 from controller.analysis.sights import Sight
+from controller.analysis.verdicts import stands_below
 from controller.experiments.metrics import MetricType
 from controller.experiments.plans import CHAMPION
 from controller.stats.betting import BettingInterval
-from controller.stats.heterogeneity import heterogeneity
-from controller.stats.results import Inconclusive
+from controller.stats.results import Inconclusive, Reason
 
 _SHOWN = ("better", "worse", "not_worse", "harm")
 
@@ -58,7 +59,7 @@ def _double_exposure(judged: Judged) -> dict[str, Any] | None:
     return {
         "units": double,
         "share": double / units if units else 0.0,
-        "alarm": double > most_double_exposed(units),
+        "alarm": too_many_met_both(judged.recorded),
     }
 
 
@@ -74,6 +75,7 @@ class _Case:
     bounded: BettingInterval | None
     thin: ThinTail | None
     held: Held | None
+    epochs: Sequence[Epoch]
 
     @property
     def factor(self) -> float:
@@ -107,9 +109,11 @@ def _metric(judged: Judged, spec: MetricSpec) -> dict[str, Any]:
             bounded=recorded.bounded.get(f"{spec.key}/{arm}"),
             thin=recorded.thin.get(f"{spec.key}/{arm}"),
             held=seen.held.get(arm),
+            epochs=recorded.looks[-1].statistics.epochs,
         )
         shown = _comparison(case)
-        if case.held is not None and shown["verdict"] == MetricVerdict.UNKNOWN.value:
+        unknown = shown["verdict"] == MetricVerdict.UNKNOWN.value
+        if case.held is not None and unknown and judged.doubt is None:
             shown["cause"] = recorded.arms[case.held.cause]
         comparisons[recorded.arms[arm]] = shown
     pairs = dict(seen.sights)
@@ -149,7 +153,7 @@ def _comparison(case: _Case) -> dict[str, Any]:
         out |= {"verdict": MetricVerdict.NO_DIFFERENCE.value, "reason": "equivalent"}
     if case.spec.role is Role.GUARDRAIL:
         out["margin"] = case.comparison.margin or 0.0
-    out |= _epochs(case.sight)
+    out |= _epochs(case)
     if case.bounded is not None:
         out["bounded"] = {"ci": [case.bounded.lower, case.bounded.upper], "n": case.bounded.n}
     if case.thin is not None:
@@ -173,21 +177,12 @@ def _is_nothing(case: _Case, shown: Mapping[str, Any]) -> bool:
     return most is not None and bool(ends) and all(e is not None and abs(e) < most for e in ends)
 
 
-def _epochs(sight: Sight) -> dict[str, Any]:
-    """Whether several epochs tell one story; their own differences where they may not."""
-    parts = sight.known.parts if sight.known is not None else None
-    if parts is None or len(parts.epochs) < 2:
+def _epochs(case: _Case) -> dict[str, Any]:
+    """Whether several epochs tell one story, as the live look asks it; each one's difference."""
+    found = epochs_of(case.sight, case.rules, case.epochs)
+    if found is None:
         return {}
-    found = heterogeneity(
-        [epoch.difference for epoch in parts.epochs],
-        [epoch.variance / epoch.size for epoch in parts.epochs],
-    )
-    return {
-        "heterogeneity": {
-            "p": None if isinstance(found, Inconclusive) else found.p_value,
-            "differences": {str(epoch.epoch): epoch.difference for epoch in parts.epochs},
-        }
-    }
+    return {"heterogeneity": asdict(found) | {"effects": [asdict(one) for one in found.effects]}}
 
 
 def _fixed(fixed: Fixed | Inconclusive) -> dict[str, Any]:
@@ -237,8 +232,10 @@ def _verdict(case: _Case) -> tuple[str, str]:
         if case.spec.role is Role.GUARDRAIL:
             return MetricVerdict.NOT_WORSE.value, "significant"
         return (MetricVerdict.BETTER if better else MetricVerdict.WORSE).value, "significant"
-    if case.spec.role is Role.GUARDRAIL and case.fixed.p >= 1.0 - case.spec.alpha:
+    if case.spec.role is Role.GUARDRAIL and shows_harm(case.rules, case.sight):
         return MetricVerdict.HARM.value, "significant"
+    if stands_below(case.rules, case.sight):
+        return MetricVerdict.INCONCLUSIVE.value, Reason.BASELINE_NOT_POSITIVE.value
     return MetricVerdict.INCONCLUSIVE.value, "not_significant"
 
 

@@ -67,5 +67,5 @@ def adjust(p_values: Sequence[float], method: Multiplicity) -> list[float]:
     if not p_values:
         return []
     if method is Multiplicity.HOLM:
-        return [float(p) for p in holm(p_values)]
+        return holm(p_values)
     return [float(p) for p in np.maximum.accumulate(np.asarray(p_values))]

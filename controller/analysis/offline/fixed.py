@@ -1,8 +1,8 @@
 """Results of one look, as if it had been planned for the end: labelled fixed, never peeked at.
 
 Binary: pooled z, or the score test where hits or misses are few. Mean and count: Welch. Ratio:
-delta method. Quantile: shares at the pooled quantile. Over several epochs: the design-weighted
-score.
+delta method. Mean, count and ratio are adjusted for their covariates. Quantile: shares at the
+pooled quantile. Over several epochs: the design-weighted score.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from controller.analysis.memory import Ends
 from controller.analysis.offline.fixed_few import Arm, few_hits, score_test
-from controller.analysis.pairs import Pair, moments_under
+from controller.analysis.pairs import Levels, Pair, levels, moments_under
 from controller.analysis.planned import PlannedRules, one_end_open
 from controller.analysis.readings import Grids, read
+from controller.analysis.rules import harm_nulls
 from controller.analysis.sights import Sight
 from controller.experiments.metrics import MetricType
 from controller.stats.quantile import quantile_score
@@ -92,6 +93,18 @@ def fixed_result(rules: PlannedRules, sight: Sight) -> Fixed | Inconclusive:
         relative=_relative(rules, sight, _critical(rules, found.freedom)),
         statistic=statistic,
     )
+
+
+def shows_harm(rules: PlannedRules, sight: Sight) -> bool:
+    """Whether a challenger is worse than its margin: beyond every null that would deny it."""
+    for null in harm_nulls(rules.null, sight.pair.metric):
+        reading = sight.reading
+        if null != rules.null:
+            reading = read(sight.pair, sight.grids, null=null)
+        found = fixed_result(rules.against(null), replace(sight, reading=reading))
+        if isinstance(found, Inconclusive) or found.p < 1.0 - rules.alpha:
+            return False
+    return True
 
 
 def _score(rules: PlannedRules, challenger: Arm, champion: Arm) -> Fixed | Inconclusive:
@@ -183,6 +196,9 @@ def _delta(rules: PlannedRules, pair: Pair) -> _Distance | Inconclusive:
     effect = ratio_effect(*arms)
     if isinstance(effect, Inconclusive):
         return effect
+    if pair.looks_back:
+        adjusted = levels(pair)
+        return adjusted if isinstance(adjusted, Inconclusive) else _adjusted(rules, adjusted)
     scale = rules.null.scale
     return _Distance(
         method="delta",
@@ -192,6 +208,19 @@ def _delta(rules: PlannedRules, pair: Pair) -> _Distance | Inconclusive:
         distance_error=math.sqrt(
             effect.treatment_variance + scale * scale * effect.control_variance
         ),
+    )
+
+
+def _adjusted(rules: PlannedRules, arms: Levels) -> _Distance:
+    """Of two adjusted ratios, which share the error of their covariates' mean."""
+    scale = rules.null.scale
+    own, other, both = arms.challenger_variance, arms.champion_variance, arms.covariance
+    return _Distance(
+        method="delta",
+        estimate=arms.challenger - arms.champion,
+        error=math.sqrt(own + other - 2.0 * both),
+        distance=arms.challenger - scale * arms.champion - rules.null.shift,
+        distance_error=math.sqrt(own + scale * scale * other - 2.0 * scale * both),
     )
 
 

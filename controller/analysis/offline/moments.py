@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -165,8 +165,35 @@ def covariate_moments(joint: Joint, theta: Floats) -> Moments:
     )
 
 
+def ratio_covariate_moments(joint: Joint, made: Floats) -> Moments:
+    """The form a look reads, for numerator, denominator and two covariates.
+
+    Parameters
+    ----------
+    joint : Joint
+        Numerator, denominator, then k covariates.
+    made : ndarray, shape (2, k)
+        What the two are made of; a row of zeros is none.
+    """
+    mean, scatter = made @ joint.mean[2:], made @ joint.scatter[2:, :]
+    inner = scatter[:, 2:] @ made.T
+    return replace(
+        ratio_moments(joint),
+        covariate_n=joint.known,
+        covariate_mean=float(mean[0]),
+        covariate_m2=float(inner[0, 0]),
+        covariate_cross_m2=float(scatter[0, 0]),
+        denominator_covariate_m2=float(scatter[0, 1]),
+        second_mean=float(mean[1]),
+        second_m2=float(inner[1, 1]),
+        second_cross_m2=float(scatter[1, 0]),
+        denominator_second_m2=float(scatter[1, 1]),
+        covariate_second_m2=float(inner[0, 1]),
+    )
+
+
 class CellGrids:
-    """Clustered counts below the cuts of one quantile metric, in many cells (DESIGN 9)."""
+    """Clustered counts below the cuts of one quantile metric, in many cells."""
 
     def __init__(self, cells: int, cuts: tuple[float, ...]) -> None:
         self.cuts = cuts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.analysis.alarms import is_hit_or_not
 from controller.analysis.memory import finite_or_none
 from controller.analysis.pairs import Pair
+from controller.experiments.metrics import Direction, Metric, MetricType
 from controller.stats.counts import EpochEvents, rate_ratio
 from controller.stats.results import Inconclusive
 from controller.stats.score import BURN_IN_NONZERO
@@ -31,7 +31,7 @@ def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
         equal shares (`stats/counts.py`: each hit a draw between the arms). An open end is None.
         Empty too where every unit is hit: nothing differs there.
     """
-    if not is_hit_or_not(pair.metric):
+    if not _is_hit_or_not(pair.metric):
         return {}
     hits = (
         sum(champion.nonzero for _, champion, _ in pair.epochs),
@@ -56,3 +56,14 @@ def rare_hits(pair: Pair, *, alpha: float) -> dict[str, Any]:
             "e_value": found.e_value,
         }
     }
+
+
+def _is_hit_or_not(metric: Metric) -> bool:
+    """Whether the share of units that are hit says something of its own.
+
+    Of a count of what is bad, units with any event are counted once each: events of one unit are no
+    independent draws. That describes; the mean, which decides, is another number.
+    """
+    return metric.type is MetricType.BINARY or (
+        metric.type is MetricType.COUNT and metric.direction is Direction.DECREASE
+    )

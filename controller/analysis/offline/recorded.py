@@ -20,6 +20,7 @@ from controller.analysis.offline.moments import (
     covariate_moments,
     joint_of,
     plain_moments,
+    ratio_covariate_moments,
     ratio_moments,
 )
 from controller.analysis.offline.spec import AnalysisSpec, MetricSpec, Rows
@@ -29,7 +30,6 @@ from controller.experiments.plans import CHAMPION, challenger_names
 from controller.stats.betting import BettingInterval
 from controller.stats.cuped import coefficients
 from controller.stats.exact_quantile import ExactQuantileTest
-from controller.stats.results import Inconclusive
 
 NO_WEIGHTS = "no arm.weights: equal shares are assumed"
 
@@ -275,30 +275,52 @@ def _moments(
     out: dict[tuple[str, int, str], Moments] = {}
     for spec in metrics:
         own = {key: joint for key, joint in running.items() if key[0] == spec.key}
-        theta = _theta(spec, list(own.items()))
+        if spec.metric.type is MetricType.RATIO:
+            made = _made(spec, own)
+            for key, joint in own.items():
+                out[key] = (
+                    ratio_moments(joint) if made is None else ratio_covariate_moments(joint, made)
+                )
+            continue
+        theta = _theta(spec, own)
         for key, joint in own.items():
-            if spec.metric.type is MetricType.RATIO:
-                out[key] = ratio_moments(joint)
-            elif theta is not None:
-                out[key] = covariate_moments(joint, theta)
-            else:
-                out[key] = plain_moments(joint)
+            out[key] = plain_moments(joint) if theta is None else covariate_moments(joint, theta)
     return out
 
 
 def _theta(
-    spec: MetricSpec, cells: Sequence[tuple[tuple[str, int, str], Joint]]
+    spec: MetricSpec, cells: Mapping[tuple[str, int, str], Joint]
 ) -> NDArray[np.float64] | None:
-    """Coefficients of all covariates about each epoch's common mean; None if they say nothing."""
+    """Coefficients of all covariates about each epoch's common mean; None without any."""
     if len(spec.covariates) < 2:
         return np.ones(1) if spec.covariates else None
-    scatter = np.zeros((1 + len(spec.covariates),) * 2)
-    for number in {key[1] for key, _ in cells}:
-        inside = [joint for key, joint in cells if key[1] == number and joint.n > 0]
+    return coefficients(_scatter(spec, cells))
+
+
+def _made(
+    spec: MetricSpec, cells: Mapping[tuple[str, int, str], Joint]
+) -> NDArray[np.float64] | None:
+    """Of what a ratio's two covariates are made, shape (2, k); None without any.
+
+    More than two become what they say of the numerator and what they say of the denominator: the
+    regression of any combination of those on all of them is a combination of these two.
+    """
+    count = len(spec.covariates)
+    if count <= 2:
+        return np.eye(2, count) if count else None
+    scatter, past = _scatter(spec, cells), list(range(2, 2 + count))
+    return np.stack([coefficients(scatter[np.ix_([own, *past], [own, *past])]) for own in (0, 1)])
+
+
+def _scatter(spec: MetricSpec, cells: Mapping[tuple[str, int, str], Joint]) -> NDArray[np.float64]:
+    """Sums of products of deviations from each epoch's common mean, over all epochs and arms."""
+    width = 1 + (spec.metric.type is MetricType.RATIO) + len(spec.covariates)
+    scatter = np.zeros((width, width))
+    for number in {key[1] for key in cells}:
+        inside = [joint for key, joint in cells.items() if key[1] == number and joint.n > 0]
         if inside:
             total = inside[0]
             for joint in inside[1:]:
                 total = total.plus(joint)
             scatter += total.scatter
-    found = coefficients(scatter)
-    return None if isinstance(found, Inconclusive) else found
+    return scatter

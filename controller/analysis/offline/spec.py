@@ -1,4 +1,4 @@
-"""What to analyse in a table: the description of `controller analyze` as values (CONTRACT 5)."""
+"""What to analyse in a table: the description of `controller analyze` as values."""
 
 from __future__ import annotations
 

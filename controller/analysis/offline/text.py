@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDTH = 48
-_APART = 0.01
 _VERDICTS = {
     "better": "better",
     "worse": "worse",
@@ -31,6 +30,9 @@ _REASONS = {
     "harm_alarm": "the harm alarm fired",
     "no_data": "there are no data",
     "missing_differs": "values are missing unevenly, most often of {cause}",
+    "srm": "the units are not split as planned, so nothing can be read from them",
+    "double_exposure": "too many units met two arms, so nothing can be read from the others",
+    "covariate_differs": "the covariate of {cause} differs, so it is not from before exposure",
     "arm_silent": "{cause} shows nothing but zeros where the others do not",
 }
 
@@ -157,13 +159,13 @@ def _numbers(comparison: Mapping[str, Any]) -> list[str]:
         )
     if "thin_tail" in comparison:
         lines.append(_thin_tail(comparison["thin_tail"]))
-    apart = comparison.get("heterogeneity", {}).get("p")
-    if apart is not None and apart <= _APART:
+    apart = comparison.get("heterogeneity")
+    if apart is not None and apart["differ"]:
         each = ", ".join(
-            f"{epoch}: {number(difference, signed=True)}"
-            for epoch, difference in comparison["heterogeneity"]["differences"].items()
+            f"{effect['epoch']}: {number(effect['estimate'], signed=True)}"
+            for effect in apart["effects"]
         )
-        lines.append(f"    the epochs disagree (p {probability(apart)}): {each}")
+        lines.append(f"    the epochs disagree (p {probability(apart['p'])}): {each}")
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.aggregation.attribution import NO_CAP, quantile_cap
 from controller.analysis.offline.arrivals import Arrivals, arrivals_of
 from controller.analysis.offline.bounded import bounded_intervals
 from controller.analysis.offline.columns import metric_values, numbers
@@ -33,8 +34,8 @@ _GRID_REACH = 16.0
 class Values:
     """One metric's values of consecutive units (or of all outcomes of a quantile metric).
 
-    `matrix` has the value first, then a ratio's denominator or the covariates; `known` says which
-    units have all their covariates.
+    `matrix` has the value first, then a ratio's denominator, then the covariates; `known` says
+    which units have all their covariates.
     """
 
     unit: Ints
@@ -203,7 +204,7 @@ def _folded(table: Table, metric: MetricSpec, arrivals: Arrivals, progress: Prog
         spoke[unit[said]] = True
         if known is not None:
             unit, covariates = _first_rows(table, chunk, metric, arrivals)
-            known[unit], sums[unit, 1:] = True, covariates
+            known[unit], sums[unit, -len(metric.covariates) :] = True, covariates
         progress(f"summing {metric.key}", chunk.share)
     if kind is MetricType.QUANTILE:
         joined = np.concatenate(outcomes) if outcomes else np.zeros(0)
@@ -237,14 +238,14 @@ def _pieces(table: Table, columns: tuple[str, ...] | list[str]) -> Iterator[Chun
 
 
 def _cap(table: Table, metric: MetricSpec, arrivals: Arrivals, progress: Progress) -> float:
-    """The largest value one unit may have (CONTRACT 3, winsorize)."""
+    """The largest value one unit may have."""
     cap = metric.metric.winsorize
     assert cap is not None
     if cap.value is not None:
         return cap.value
     assert cap.quantile is not None
     values = _first_values(table, metric, arrivals, progress)
-    return float(np.quantile(values, cap.quantile, method="inverted_cdf"))
+    return quantile_cap(values.tolist(), cap.quantile) or NO_CAP
 
 
 def _cuts(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.aggregation.attribution import Fold, Happened, standing
+from controller.aggregation.attribution import NO_CAP, Fold, Happened, quantile_cap, standing
 from controller.aggregation.sums import MISSING, Contribution
 from controller.experiments.metrics import Closes, Metric, MetricType, ZeroMeans
 from tests import worlds
@@ -127,5 +127,40 @@ def test_the_covariate_is_what_happened_before() -> None:
     assert contribution(looking_back, EXPOSED, [at(-100, 3.0)]) == Contribution(0.0, None, 3.0)
 
 
+def test_a_ratios_covariates_are_both_of_its_sums_before() -> None:
+    ratio = metric(type=MetricType.RATIO, denominator="visits", lookback_seconds=1000.0)
+    before = [at(-1000.1, 1.0), at(-900, 2.0), at(-61, 4.0), at(-60, 8.0)]
+    visits = [at(-900, None, "visits"), at(-1001, None, "visits"), at(2, None, "visits")]
+    assert contribution(ratio, EXPOSED, [*before, *visits]) == Contribution(8.0, 1.0, 6.0, None, 1)
+    silent = contribution(ratio, EXPOSED, [at(-900, None, "visits")])
+    assert silent == Contribution(0.0, 0.0, 0.0, None, 1.0)
+    assert contribution(ratio, EXPOSED, [at(1)])[2:] == (None, None, None)
+    unknown = metric(
+        type=MetricType.RATIO,
+        denominator="visits",
+        lookback_seconds=1000.0,
+        zero_means=ZeroMeans.UNKNOWN,
+    )
+    assert contribution(unknown, EXPOSED, before[:3]) == MISSING
+
+
 def test_other_names_do_not_count() -> None:
     assert contribution(metric(), EXPOSED, [at(1, 5.0, "other")]) == Contribution(0.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "quantile", "cap"),
+    [
+        ((), 0.5, None),
+        ((3.0, 1.0, 2.0, 4.0), 0.5, 2.0),
+        ((3.0, 1.0, 2.0, 4.0), 0.51, 3.0),
+        ((-5.0, -4.0, -1.0, 0.0), 0.5, -4.0),
+        ((*[0.0] * 96, 1.0, 2.0, 3.0, 90.0), 0.75, 3.0),  # a quantile of those who paid
+        ((0.0, 0.0, 0.0), 0.99, NO_CAP),
+        ((-1.0, 0.0, 0.0), 0.99, NO_CAP),
+    ],
+)
+def test_a_cap_leaves_something_of_the_metric(
+    values: tuple[float, ...], quantile: float, cap: float | None
+) -> None:
+    assert quantile_cap(values, quantile) == cap

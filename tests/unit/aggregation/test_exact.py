@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from controller.aggregation.exact import ZERO, Exact, canonical, co_deviation, divide, parse, scaled
@@ -76,6 +77,45 @@ def test_moments_of_ratio_and_covariate() -> None:
     assert (moments.denominator_mean, moments.denominator_m2, moments.cross_m2) == (0.5, 0.5, 1.0)
     assert (moments.covariate_mean, moments.covariate_m2) == (2.0, 8.0)
     assert moments.covariate_cross_m2 == 4.0
+
+
+def test_moments_of_a_ratio_and_both_its_covariates() -> None:
+    parts = [
+        Contribution(2.0, 1.0, 4.0, second=2.0),
+        Contribution(0.0, 3.0, 0.0, second=1.0),
+        Contribution(1.0, 2.0),
+    ]
+    moments = Sums.of(parts).moments()
+    assert (moments.covariate_n, moments.mean, moments.denominator_mean) == (2, 1.0, 2.0)
+    assert (moments.covariate_mean, moments.second_mean) == (4 / 3, 1.0)
+    table = np.array([[2.0, 1.0, 4.0, 2.0], [0.0, 3.0, 0.0, 1.0], [1.0, 2.0, 0.0, 0.0]])
+    scatter = np.cov(table.T) * 2
+    m, d, x, z = range(4)
+    found = {
+        (m, m): moments.m2,
+        (m, d): moments.cross_m2,
+        (m, x): moments.covariate_cross_m2,
+        (m, z): moments.second_cross_m2,
+        (d, d): moments.denominator_m2,
+        (d, x): moments.denominator_covariate_m2,
+        (d, z): moments.denominator_second_m2,
+        (x, x): moments.covariate_m2,
+        (x, z): moments.covariate_second_m2,
+        (z, z): moments.second_m2,
+    }
+    assert found == pytest.approx({place: scatter[place] for place in found}, abs=1e-14)
+
+
+def test_a_covariate_leaves_as_it_came() -> None:
+    parts = [
+        Contribution(19.99 * d, float(d), 0.1 * x, second=x / 3)
+        for d, x in enumerate(WIDE, start=1)
+    ]
+    whole, one = Sums.of(parts), Sums.of(parts[:1])
+    assert whole.minus(one) == Sums.of(parts[1:])
+    assert whole.minus(one).plus(one) == whole
+    again = Sums.read(n=7, missing=0, nonzero=7, covariate_n=7, texts=whole.texts())
+    assert again == whole
 
 
 def test_nothing_entered_has_no_mean() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from controller.aggregation.statistics import Moments
+from controller.aggregation.sums import Contribution, Sums
 from controller.analysis.look import take_look
 from controller.analysis.report import LookInput
 from controller.experiments.canonical import sha256_of
@@ -29,6 +30,7 @@ UNEVEN = {"champion": 0.75, "challenger": 0.25}
 THREE = dict.fromkeys(("champion", *challenger_names(2)), 1.0 / 3.0)
 ERRORS = metric("errors", direction=Direction.DECREASE)
 REVENUE = metric("revenue", type=MetricType.MEAN)
+PRICE = metric("price", type=MetricType.RATIO, denominator="orders", lookback_seconds=60.0)
 
 Cells = Callable[[int], dict[tuple[str, int, str], Moments]]
 
@@ -55,6 +57,17 @@ def revenue(n: int, step: int, lift: float) -> Moments:
     noise = [float((i * step * 53) % 89) for i in range(1, n + 1)]
     both = zip(history, noise, strict=True)
     return exact([0.5 * x + 0.25 * e + lift for x, e in both], history)
+
+
+def prices(n: int, step: int, lift: float) -> Moments:
+    """Spend over orders, and both before: sums of whole numbers."""
+    parts = []
+    for i in range(1, n + 1):
+        orders, before = 1 + (i * step) % 7, 2 + (i * step) % 11
+        own = 5 + (i * step * 53) % 13
+        spend = orders * own * lift + (i * step) % 3
+        parts.append(Contribution(spend, orders, 1.0 * before * own, second=1.0 * before))
+    return Sums.of(parts).moments()
 
 
 def shares(arms: Mapping[str, tuple[float, float]], *, epochs: int = 1) -> Cells:
@@ -97,6 +110,14 @@ def worlds() -> dict[str, tuple[Plan, Cells]]:
             ("revenue", 0, "challenger"): revenue(20 * look, 43, 2.0),
         }
 
+    def priced(look: int) -> dict[tuple[str, int, str], Moments]:
+        found = {}
+        for epoch in range(1 + look // 20):
+            n = 10 * (look if epoch == 0 else look - 19)
+            found["price", epoch, "champion"] = prices(3 * n, 31, 1.0)
+            found["price", epoch, "challenger"] = prices(n, 43, 1.25)
+        return found
+
     return {
         "even": (watched(OecRules()), shares(two)),
         "no difference": (watched(OecRules()), shares(none)),
@@ -108,6 +129,17 @@ def worlds() -> dict[str, tuple[Plan, Cells]]:
         "revenue with a covariate": (
             plan(horizon=1000, oec=REVENUE, rules=OecRules(mode=Mode.ANYTIME)),
             money,
+        ),
+        "a ratio with its past, uneven, two epochs": (
+            plan(
+                horizon=1600,
+                oec=PRICE,
+                goal=Goal.NOT_WORSE,
+                margin=0.5,
+                weights=UNEVEN,
+                rules=OecRules(futility=Futility.NONE),
+            ),
+            priced,
         ),
     }
 

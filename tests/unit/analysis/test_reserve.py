@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_a_crossing_of_the_reserve_is_latched_and_names_its_part() -> None:
     assert kept.crossed == test.crossed
     assert kept.part == "reserve"
     assert later.interval == found.interval
+
+
+def test_both_parts_weigh_their_p_by_their_part_of_alpha() -> None:
+    """Else up to .0275 of true nulls had p <= .025, at which a family of two tests."""
+    found, test = first(walk(plan(horizon=HORIZON, rules=KEEPS_ON), (5000, 0.12))[0])
+    plain = 2.0 * NormalDist().cdf(-z_of(5000, 0.12))
+    assert test.p == pytest.approx(0.05 / (0.05 - RESERVE) * plain, rel=1e-6)
+    assert found.verdict is MetricVerdict.BETTER
+    _, alone = first(
+        walk(plan(horizon=HORIZON, rules=OecRules(futility=Futility.NONE)), (5000, 0.12))[0]
+    )
+    assert alone.p == pytest.approx(plain, rel=1e-6)
 
 
 def test_the_reserve_crosses_where_its_e_value_reaches_its_level_and_not_before() -> None:

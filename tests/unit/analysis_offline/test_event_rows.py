@@ -27,7 +27,8 @@ def _events() -> pd.DataFrame:
     return pd.concat(parts).sample(frac=1.0, random_state=2)
 
 
-METRICS = (BINARY, MEAN | {"covariate": "history"}, RATIO, COUNT)
+PAST = {"covariate": ["history", "ms", "errors"]}
+METRICS = (BINARY, MEAN | {"covariate": "history"}, RATIO, RATIO | PAST | {"key": "past"}, COUNT)
 
 
 def test_events_sum_to_the_same_units() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from controller.analysis import analyze
-from tests.unit.analysis_offline.tables import ARM, BINARY, MEAN, comparison, spec, units
+from tests.unit.analysis_offline.tables import ARM, BINARY, COUNT, MEAN, comparison, spec, units
 
 DATA = units(n=6000, effect=0.08)
 TREATED = (DATA["arm"] == "treatment").to_numpy()
@@ -142,3 +142,53 @@ def test_an_alarm_is_not_raised_by_values_that_are_missing() -> None:
     assert found["estimate"] < -1.0
     assert (found["verdict"], found["reason"]) == ("unknown", "missing_differs")
     assert not found["harm"]["alarm"]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode["mode"]))
+def test_a_split_that_is_not_the_planned_one_holds_everything(mode: dict[str, Any]) -> None:
+    kept = DATA[~(THIRDS & TREATED)]
+    found = analyze(kept, spec(BINARY | mode, time="t", looks=5))
+    conversion = found.document["metrics"]["conversion"]["comparisons"]["treatment"]
+    assert found.document["srm"]["alarm"]
+    assert (conversion["verdict"], conversion["reason"]) == ("unknown", "srm")
+    assert "cause" not in conversion
+    if conversion["sequential"] is not None:
+        assert not conversion["sequential"]["conclusive"]
+    assert "not split as planned" in str(found)
+
+
+def test_units_that_met_two_arms_hold_everything_above_one_in_a_thousand() -> None:
+    description = spec(BINARY, rows="events")
+    other = DATA.assign(arm=np.where(TREATED, "control", "treatment"))
+    few, many = (pd.concat([DATA, other.head(count)]) for count in (10, 11))
+    assert comparison(few, description, "conversion")["verdict"] == "better"
+    found = comparison(many, description, "conversion")
+    assert (found["verdict"], found["reason"]) == ("unknown", "double_exposure")
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode["mode"]))
+@pytest.mark.parametrize("fault", ["lost", "follows the arm", "level"])
+def test_a_covariate_that_knows_the_arm_shows_nothing(mode: dict[str, Any], fault: str) -> None:
+    history = DATA["history"].to_numpy()
+    faults = {
+        "lost": np.where(TREATED & (DATA["t"] % 5 == 0), np.nan, history),
+        "follows the arm": TREATED.astype(float),
+        "level": history + 2.0 * TREATED,
+    }
+    metric = MEAN | mode | {"covariate": "history"}
+    found = comparison(DATA.assign(history=faults[fault]), spec(metric), "revenue")
+    assert (found["verdict"], found["reason"]) == ("unknown", "covariate_differs")
+    assert found["cause"] == "treatment"
+    even = np.where(DATA["t"] % 5 == 0, np.nan, history)
+    assert comparison(DATA.assign(history=even), spec(metric), "revenue")["verdict"] == "better"
+
+
+def test_harm_has_the_level_that_the_description_gives() -> None:
+    guardrail = COUNT | {"role": "guardrail", "margin": 0.02, "direction": "decrease"}
+    data = units(n=3000, seed=4)
+    worse = data.assign(errors=data["errors"] + (data["arm"] == "treatment") * (data["t"] % 8 == 0))
+    for level, alarm in ((0.05, True), (0.01, True), (1e-9, False)):
+        found = comparison(worse, spec(guardrail, harm_alpha=level), "errors")
+        assert (found["harm"]["p"] <= level) is alarm
+        assert found["harm"]["alarm"] is alarm
+        assert (found["verdict"] == "harm") is alarm

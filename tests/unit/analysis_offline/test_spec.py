@@ -8,7 +8,7 @@ from controller.analysis.offline.arms import pick_champion
 from controller.analysis.offline.describe import parse_spec
 from controller.analysis.offline.spec import Mode, Role
 from controller.errors import InvalidInput
-from tests.unit.analysis_offline.tables import BINARY, MEAN, QUANTILE, RATIO, spec
+from tests.unit.analysis_offline.tables import BINARY, MEAN, QUANTILE, spec
 
 
 def test_defaults_are_the_contracts() -> None:
@@ -51,11 +51,25 @@ def test_the_champion_is_found_by_its_usual_name() -> None:
         ({"rows": "events", "unit": None}, "spec.unit"),
         ({"metrics": [MEAN | {"mode": "planned"}]}, "spec.metrics[0].mode"),
         ({"metrics": [MEAN | {"margin": 1}]}, "spec.metrics[0].margin"),
+        (
+            {"metrics": [MEAN | {"role": "guardrail", "margin_relative": 1}]},
+            "spec.metrics[0].margin_relative",
+        ),
+        (
+            {
+                "metrics": [
+                    MEAN
+                    | {"role": "guardrail", "margin_relative": 0.1}
+                    | {"baseline": {"mean": -10, "sd": 5}}
+                ]
+            },
+            "spec.metrics[0].margin_relative",
+        ),
         ({"metrics": [MEAN | {"mde": 1, "mde_relative": 0.1}]}, "spec.metrics[0].mde"),
         ({"metrics": [MEAN | {"alpha": 5}]}, "spec.metrics[0].alpha"),
         ({"metrics": [MEAN | {"winsorize": 1.5}]}, "spec.metrics[0].winsorize"),
         ({"metrics": [BINARY | {"winsorize": 0.9}]}, "spec.metrics[0].winsorize"),
-        ({"metrics": [RATIO | {"covariate": "x"}]}, "spec.metrics[0].covariate"),
+        ({"metrics": [QUANTILE | {"covariate": "x"}]}, "spec.metrics[0].covariate"),
         ({"metrics": [{"key": "x", "type": "ratio", "numerator": "a"}]}, "denominator"),
         ({"metrics": [MEAN | {"typo": 1}]}, "spec.metrics[0].typo"),
         ({"metrics": [QUANTILE | {"q": 1.5}]}, "spec.metrics[0].q"),

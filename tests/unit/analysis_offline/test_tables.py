@@ -179,7 +179,7 @@ def test_a_column_of_nothing_is_no_data_where_nothing_is_allowed() -> None:
         ("- a\n- b\n", "spec: expected an object, not list"),
         ("a: &x {}\nb: *x\n", "anchors and aliases are not allowed"),
         ("a: &x [*x]\n", "anchors and aliases are not allowed"),
-        ("unit: a\nunit: b\n", "line 1: a key of this object stands twice"),
+        ("unit: a\nunit: b\n", "line 2: the key 'unit' stands twice in one object"),
         ("unit: !!python/object:os.system a\n", "could not determine a constructor"),
         ("unit: [\n", "expected the node content"),
         ("[" * 5000, "nested too deeply"),

@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from controller.errors import InvalidInput
-from controller.stats.multiplicity import fixed_sequence, holm
+from controller.stats.multiplicity import holm
 
 
 def test_holm_agrees_with_statsmodels_and_keeps_the_order() -> None:
@@ -16,20 +16,10 @@ def test_holm_agrees_with_statsmodels_and_keeps_the_order() -> None:
 
 
 def test_a_claim_without_evidence_still_counts_in_the_family() -> None:
-    assert holm([0.02, 1.0]).tolist() == [0.04, 1.0]
-
-
-def test_fixed_sequence_stops_at_the_first_failure() -> None:
-    assert fixed_sequence([0.01, 0.2, 0.001], alpha=0.05) == (True, False, False)
-    assert fixed_sequence([0.01, 0.05], alpha=0.05) == (True, True)
+    assert holm([0.02, 1.0]) == [0.04, 1.0]
 
 
 @pytest.mark.parametrize("p", [[0.1, math.nan], [-0.1], [1.1]])
 def test_what_is_no_probability_is_an_error(p: list[float]) -> None:
     with pytest.raises(InvalidInput):
         holm(p)
-
-
-def test_what_is_no_evidence_is_an_error() -> None:
-    with pytest.raises(InvalidInput):
-        fixed_sequence([0.1], alpha=0.0)

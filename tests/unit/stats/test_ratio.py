@@ -92,6 +92,18 @@ def test_fieller_ends_are_the_lifts_just_rejected() -> None:
     assert found.lower < 0.1 < found.upper
 
 
+def test_below_zero_the_lift_is_a_part_of_the_size() -> None:
+    """From -10 to -8 is a fifth of 10 upwards; mirrored data have the mirrored interval."""
+    spread = {"treatment_variance": 0.04, "control_variance": 0.09, "critical": 1.96}
+    below = relative_lift(-8.0, -10.0, covariance=0.01, **spread)
+    above = relative_lift(8.0, 10.0, covariance=0.01, **spread)
+    assert isinstance(below, RelativeLift)
+    assert isinstance(above, RelativeLift)
+    assert below.estimate == pytest.approx(0.2)
+    assert (below.lower, below.upper) == (-above.upper, -above.lower)
+    assert 0.0 < below.lower < below.estimate < below.upper
+
+
 def test_a_baseline_near_zero_has_no_relative_lift() -> None:
     found = relative_lift(11.0, 0.5, treatment_variance=0.09, control_variance=0.16, critical=1.96)
     assert found == Inconclusive(reason=Reason.BASELINE_ZERO)
