@@ -22,5 +22,5 @@ def from_bootstrap(source: str | Path | Mapping[str, Any]) -> Ruleset:
         return Ruleset.from_document(source)
     try:
         return Ruleset.from_bytes(Path(source).read_bytes())
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:
         raise RulesetRefused(f"The bootstrap file cannot be read: {error}.") from error

@@ -37,7 +37,8 @@ class Core:
     poll_seconds, flush_seconds, timeout_seconds : float
         Mean time between polls (jittered by 20 %), between deliveries, and limit of one request.
     max_staleness_seconds : float, optional
-        Answer champion (STALE) when the service has not confirmed the ruleset for this long.
+        Answer champion (STALE) when the service has not confirmed the ruleset for this long, also
+        before this process began.
     stream : bool
         Listen for notes, so that a change arrives at once instead of with the next poll.
 
@@ -271,6 +272,7 @@ class Core:
                 steps = explain(self._engine.ruleset, slot, unit, attributes, pin, given=choice)
         except Exception as error:  # noqa: BLE001 - the door
             self._note(error)
+        age = self._engine.confirmed_seconds_ago
         return {
             "slot": slot,
             "unit": unit,
@@ -278,7 +280,7 @@ class Core:
             "reason": choice.reason.value,
             "ruleset": choice.ruleset,
             "source": self._engine.source,
-            "confirmed_seconds_ago": round(self._engine.confirmed_seconds_ago, 3),
+            "confirmed_seconds_ago": None if age == float("inf") else round(age, 3),
             "steps": steps,
         }
 
@@ -305,7 +307,10 @@ class Core:
     def champion(self, slot: str) -> Model | None:
         """The model in charge of a slot, whoever asks; None while that is unknown."""
         ruleset = self._engine.ruleset
-        rules = ruleset.slots.get(slot) if ruleset is not None else None
+        try:
+            rules = ruleset.slots.get(slot) if ruleset is not None else None
+        except TypeError:  # an unhashable name is no slot's
+            return None
         return rules.champion if rules is not None else None
 
     def prepare(self, timeout_seconds: float) -> bool:

@@ -3,9 +3,10 @@
 Application threads only append to a bounded queue. One background thread makes batches of at most
 500 events whose bytes never change again: a repeat carries the same batch id and the same bytes, so
 the service counts it once. Statements that two ids are one unit go in batches of their own, to
-their own address; they may be repeated without an id. What cannot be delivered goes to the spool on
-disk, or, where there is no disk, to bounded memory; what must be given up is counted and reported
-with the next batch.
+their own address; they may be repeated without an id. What cannot be delivered goes to the backlog,
+on disk or in memory; what must be given up is counted and reported with the next batch. A batch
+that something on the way refuses again and again (a firewall that dislikes its bytes) is set aside
+behind the others and tried now and then.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from controller.errors import Unavailable
 from controller.events.ids import EventIds
-from controller.sdk.chance import ceiling, chance
+from controller.sdk.chance import LONGEST_SECONDS, ceiling, chance
 from controller.sdk.journal import Journal
 from controller.sdk.loading import NETWORK, ensure_loaded
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from controller.sdk.spool import Frame
-    from controller.sdk.store import Store
+    from controller.sdk.store import Backlog
     from controller.sdk.transport import Answer
 
 SCHEMA: Final = 1
@@ -38,9 +39,12 @@ ALIAS: Final = "alias"
 EVENTS_PATH: Final = "/v1/events"
 ALIASES_PATH: Final = "/v1/aliases/batch"
 _ALIASES: Final = b'{"aliases":['
+REFUSALS: Final = 3
 _REFUSED_FOR_GOOD: Final = frozenset({400, 409, 413, 415, 422})
+_ABOUT_US: Final = frozenset({401, 429})  # the key or the rate, whatever the batch holds
 
 Post = Callable[[bytes, Mapping[str, str]], "Answer"]
+Sent = Literal["settled", "refused", "failed"]
 
 
 class Delivery:
@@ -75,13 +79,15 @@ class Delivery:
         self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE_EVENTS)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._store: Store | None = None
+        self._backlog: Backlog | None = None
         self._ids = EventIds()
         self._closing = False
         self._urgent = False
         self._busy = False
         self._failures = 0
         self._not_before = 0.0
+        self._aside_not_before = 0.0
+        self._refusals = (0, 0)  # of which batch (hash), how many
 
     def put(self, event: dict[str, Any]) -> None:
         """Queue one event (`occurred_at` may be a Unix time); a full queue drops its oldest."""
@@ -154,7 +160,9 @@ class Delivery:
 
     def _run(self) -> None:
         ensure_loaded(*NETWORK)
-        self._store = self._open_store()
+        from controller.sdk.store import Backlog
+
+        self._backlog = Backlog(self._spool_directory, self._lost, self._journal)
         while not self._closing:
             with self._changed:
                 if not self._urgent and len(self._queue) < BATCH_EVENTS:
@@ -162,26 +170,26 @@ class Delivery:
                 urgent, self._urgent = self._urgent, False
                 self._busy = True
             if urgent:
-                self._not_before = 0.0
-            try:
-                self._work()
-            except Exception as error:  # noqa: BLE001 - the thread's door: delivery goes on
-                self._journal.count("errors")
-                self._journal.state("delivery", type(error).__name__, str(error))
+                self._not_before = self._aside_not_before = 0.0
+            self._work(self._backlog)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-        self._work(send=False)
-        self._store.close()
+        self._work(self._backlog, send=False)
+        self._backlog.close()
 
-    def _work(self, *, send: bool = True) -> None:
-        """Send or store everything queued, then send what waits in the store."""
-        while self._queue:
-            for frame in self._next_batches():
-                if not (send and self._may_send() and self._send(frame)):
-                    self._keep(frame)
-        while send and self._may_send() and self._send_oldest():
-            continue
+    def _work(self, backlog: Backlog, *, send: bool = True) -> None:
+        """Send or keep everything queued, then send what waits in the backlog."""
+        try:
+            while self._queue:
+                for frame in self._next_batches():
+                    if not (send and self._may_send() and self._send(frame) == "settled"):
+                        backlog.append(frame)
+            while send and self._may_send() and self._send_oldest(backlog):
+                continue
+        except Exception as error:  # noqa: BLE001 - the thread's door: delivery goes on
+            self._journal.count("errors")
+            self._journal.state("delivery", type(error).__name__, str(error))
 
     def _next_batches(self) -> list[Frame]:
         """Freeze the next at most 500 events or 256 KiB into bytes: one batch of each kind."""
@@ -209,39 +217,51 @@ class Delivery:
 
         from controller.sdk.reports import complete
 
-        wire = complete(event)
-        if isinstance(wire, str):
-            self._journal.count("events_invalid")
-            self._journal.state("reports", "invalid", wire)
-            return None
-        return json.dumps(wire, separators=(",", ":"), allow_nan=False).encode()
+        try:
+            wire = complete(event)
+            if not isinstance(wire, str):
+                return json.dumps(wire, separators=(",", ":"), allow_nan=False).encode()
+        except Exception as error:  # noqa: BLE001 - the door: the values are the application's own
+            wire = f"{type(error).__name__}: {error}"
+        self._journal.count("events_invalid")
+        self._journal.state("reports", "invalid", wire)
+        return None
 
     def _may_send(self) -> bool:
         return time.monotonic() >= self._not_before
 
-    def _send(self, frame: Frame) -> bool:
-        """Whether the batch is settled: accepted, or refused in a way no repeat can mend."""
-        if not frame.events:
-            return True
+    def _send(self, frame: Frame, *, aside: bool = False) -> Sent:
+        """Send one batch: settled is accepted, or refused in a way no repeat can mend."""
         # Only the address of events takes in what was lost.
         lost = 0 if frame.body.startswith(_ALIASES) else self._journal.take("lost_unreported")
+        sent: Sent = "failed"
         try:
             answer = self._post(frame.body, {"Controller-Events-Lost": str(lost)} if lost else {})
         except Unavailable as error:
             self._failed("unreachable", error.message, None)
+        except Exception as error:  # noqa: BLE001 - the door: the batch is kept whatever happens
+            self._journal.count("errors")
+            self._failed(type(error).__name__, str(error), None)
         else:
-            receipt = _receipt(answer)
-            if receipt is not None:
-                self._accepted(receipt, frame)
-                return True
-            if answer.status in _REFUSED_FOR_GOOD:
-                self._lost(f"refused_{answer.status}", frame.events)
-                self._journal.state("delivery", f"refused_{answer.status}", _detail(answer))
-                return True
-            self._failed(f"status_{answer.status}", _detail(answer), answer.retry_after)
-        if lost:
+            sent = self._answered(answer, frame, aside=aside)
+        if lost and sent != "settled":
             self._journal.count("lost_unreported", lost)
-        return False
+        return sent
+
+    def _answered(self, answer: Answer, frame: Frame, *, aside: bool) -> Sent:
+        receipt = _receipt(answer)
+        if receipt is not None:
+            self._accepted(receipt, frame)
+            return "settled"
+        status, detail = f"status_{answer.status}", _detail(answer)
+        if answer.status in _REFUSED_FOR_GOOD:
+            self._lost(f"refused_{answer.status}", frame.events)
+            self._journal.state("delivery", f"refused_{answer.status}", detail)
+            return "settled"
+        refused = answer.status < 500 and answer.status not in _ABOUT_US
+        if not (refused and aside):  # a batch known for it is no news, and delays no other
+            self._failed(status, detail, answer.retry_after)
+        return "refused" if refused else "failed"
 
     def _accepted(self, receipt: Mapping[str, Any], frame: Frame) -> None:
         self._failures = 0
@@ -262,54 +282,40 @@ class Delivery:
         self._not_before = time.monotonic() + pause
         self._journal.state("delivery", state, detail)
 
-    def _send_oldest(self) -> bool:
-        """Deliver the oldest stored batches; False when there is nothing (more) to send now."""
-        assert self._store is not None
-        try:
-            stored = self._store.oldest()
-            if stored is None:
-                return False
-            path, frames = stored
-            while frames and self._may_send() and self._send(frames[0]):
-                del frames[0]
-            self._store.keep_rest(path, frames)
-        except OSError as error:
-            self._store_broken(error)
+    def _send_oldest(self, backlog: Backlog) -> bool:
+        """Deliver the oldest batches; False when there is nothing (more) to send now."""
+        waiting = backlog.oldest()
+        if waiting is None or (waiting.aside and time.monotonic() < self._aside_not_before):
             return False
-        return not frames
+        rest, aside = list(waiting.frames), None
+        while rest and self._may_send():
+            sent = self._send(rest[0], aside=waiting.aside)
+            if sent == "refused" and (waiting.aside or self._refused_enough(rest[0])):
+                aside = self._set_aside(rest.pop(0))
+            if sent != "settled":
+                break
+            if waiting.aside:
+                self._journal.state("set_aside", "ok", good=True)
+            del rest[0]
+        if len(rest) == len(waiting.frames):
+            return False
+        return backlog.keep_rest(waiting, rest, aside=aside) and (not rest or aside is not None)
 
-    def _keep(self, frame: Frame) -> None:
-        if not frame.events:
-            return
-        assert self._store is not None
-        try:
-            self._store.append(frame)
-        except OSError as error:
-            self._store_broken(error)
-            self._store.append(frame)
+    def _refused_enough(self, frame: Frame) -> bool:
+        """Whether this is one of several refusals of the same batch."""
+        name = hash(frame.body)
+        times = self._refusals[1] + 1 if self._refusals[0] == name else 1
+        self._refusals = (name, times)
+        return times >= REFUSALS
 
-    def _open_store(self) -> Store:
-        from controller.sdk.spool import Spool
-        from controller.sdk.store import MemoryStore
-
-        if self._spool_directory is not None:
-            try:
-                return Spool(self._spool_directory, self._lost)
-            except OSError as error:
-                self._journal.state("spool", "memory_only", str(error))
-        return MemoryStore(self._lost)
-
-    def _store_broken(self, error: OSError) -> None:
-        """The disk is full or gone: what it holds stays for the next process, memory takes over."""
-        self._journal.state("spool", "memory_only", str(error))
-        assert self._store is not None
-        self._store.close()
-        self._spool_directory = None
-        self._store = self._open_store()
+    def _set_aside(self, frame: Frame) -> Frame:
+        self._aside_not_before = time.monotonic() + LONGEST_SECONDS * (0.5 + self._chance() / 2)
+        self._journal.state("set_aside", "waits", f"{frame.events} events")
+        return frame
 
     def _idle(self) -> bool:
-        stored = self._store is None or not self._store.empty
-        return not self._queue and not self._busy and not self._urgent and not stored
+        kept = self._backlog is None or not self._backlog.empty
+        return not self._queue and not self._busy and not self._urgent and not kept
 
     def _lost(self, reason: str, events: int) -> None:
         self._journal.count(f"events_{reason}", events)

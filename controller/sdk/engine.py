@@ -18,7 +18,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.assignment.choice import CHAMPION, Choice, Model, Pin, Reason
@@ -27,7 +26,7 @@ from controller.assignment.hashing import XXH3
 from controller.assignment.ruleset import Ruleset
 from controller.errors import ControllerError
 from controller.sdk.delivery import Delivery, path_of
-from controller.sdk.exposures import Seen
+from controller.sdk.exposures import Allocation, Exposed, Seen
 from controller.sdk.journal import Journal
 from controller.sdk.loading import NETWORK, ensure_loaded
 from controller.sdk.options import Options
@@ -44,7 +43,6 @@ CLOSE_SECONDS: Final = 2.0
 
 Evaluate = Callable[[str, Mapping[str, Any] | None], Choice]
 Row = tuple[Evaluate, Seen, set[str]]
-_Allocation = tuple[str, str | None, int | None]
 
 
 class Engine:
@@ -55,6 +53,7 @@ class Engine:
         self.ruleset: Ruleset | None = None
         self.source = "none"
         self._snapshot: Snapshot | None = None
+        self._bootstrap: Ruleset | None = None
         self._confirmed_at = time.monotonic()
         self._begin()
         self._load()
@@ -78,7 +77,7 @@ class Engine:
         self._closed = threading.Event()
         self._refresher: Refresher | None = None
         self._transport: Transport | None = None
-        self._seen: dict[_Allocation, Seen] = {}
+        self._exposed = Exposed()
         self._forced: frozenset[str] = frozenset()
         self._stale = False
         self._fetcher: PinFetcher | None = None
@@ -114,8 +113,15 @@ class Engine:
         _finish_with_pools()
 
     def _run(self, name: str, work: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - the thread's door: answers go on
+                self.journal.count("errors")
+                self.journal.state("threads", f"{name} ended", f"{type(error).__name__}: {error}")
+
         try:
-            threading.Thread(target=work, name=name, daemon=True).start()
+            threading.Thread(target=run, name=name, daemon=True).start()
         except RuntimeError as error:  # no more threads: answers go on from what is there
             self.journal.state("threads", "refused", f"{name}: {error}")
 
@@ -144,49 +150,72 @@ class Engine:
 
     def seen_of(self, slot: str, rollout: str | None, allocation: int | None) -> Seen:
         """The units already exposed in this allocation."""
-        with self._lock:
-            return self._seen.setdefault((slot, rollout, allocation), Seen())
+        return self._exposed.of((slot, rollout, allocation))
 
     @property
     def confirmed_seconds_ago(self) -> float:
-        """Time since the service last confirmed the ruleset (or since the start)."""
+        """Time since the service last confirmed the ruleset; infinite where that is unknown.
+
+        For one that it has never confirmed: time since the start.
+        """
         return time.monotonic() - self._confirmed_at
 
     # ------------------------------------------------------------ rulesets
 
     def _load(self) -> None:
-        """The saved snapshot, else the bootstrap: each is only a start."""
-        if self.options.bootstrap is not None:
-            from controller.sdk.bootstrap import from_bootstrap
+        """The saved snapshot or the bootstrap, whichever is newer: each is only a start."""
+        brought = self._brought()
+        saved = self._saved(brought)
+        if saved is not None:
+            self._snapshot = saved
+            self._adopt(saved.ruleset, "snapshot")
+        elif brought is not None:
+            self._bootstrap = brought
+            self._adopt(brought, "bootstrap")
 
-            try:
-                self._adopt(from_bootstrap(self.options.bootstrap), "bootstrap")
-            except ControllerError as error:
-                self.journal.state("bootstrap", "refused", error.message)
-        directory, key = self.options.directory, self.options.key
-        if directory is None or key is None:
-            return
-        from controller.sdk.snapshot import load
+    def _brought(self) -> Ruleset | None:
+        if self.options.bootstrap is None:
+            return None
+        from controller.sdk.bootstrap import from_bootstrap
 
         try:
-            snapshot = load(directory, key)
+            return from_bootstrap(self.options.bootstrap)
+        except ControllerError as error:
+            self.journal.state("bootstrap", "refused", error.message)
+            return None
+
+    def _saved(self, brought: Ruleset | None) -> Snapshot | None:
+        """The snapshot that an earlier process left, unless the application brings a newer one."""
+        directory, key = self.options.directory, self.options.key
+        if key is None:
+            return None
+        if directory is None:
+            self.journal.state("state_dir", "none", "set CONTROLLER_STATE_DIR")
+            return None
+        from controller.sdk.snapshot import is_older, load, seconds_since_confirmed
+
+        age = seconds_since_confirmed(directory)  # before it is read: it may just be replaced
+        try:
+            saved = load(directory, key)
         except ControllerError as error:
             self.journal.state("snapshot", "refused", error.message)
-            return
-        if snapshot is not None:
-            self._snapshot = snapshot
-            self._adopt(snapshot.ruleset, "snapshot")
+            return None
+        if saved is None or (brought is not None and is_older(saved.ruleset, brought)):
+            return None
+        self._confirmed_at -= age
+        return saved
 
     def _from_service(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._adopt(snapshot.ruleset, "service")
+        self._renew()
         directory = self.options.directory
         if directory is not None:
             from controller.sdk.snapshot import save
 
             try:
                 save(snapshot, directory)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: no path of this system
                 self.journal.state("snapshot", "not_saved", str(error))
 
     def _adopt(self, ruleset: Ruleset, source: str) -> None:
@@ -205,6 +234,13 @@ class Engine:
         self.ready.set()
 
     def _confirm(self) -> None:
+        self._renew()
+        if self.options.directory is not None:
+            from controller.sdk.snapshot import note_confirmed
+
+            note_confirmed(self.options.directory)
+
+    def _renew(self) -> None:
         self._confirmed_at = time.monotonic()
         if self._stale:
             self._look_again()
@@ -222,13 +258,15 @@ class Engine:
             return []
         self._earlier, self._books = self._books, []
         table: dict[str, Row] = {}
-        kept: dict[_Allocation, Seen] = {}
+        kept: list[Allocation] = []
         for slot, rules in ruleset.slots.items():
             evaluator = Evaluator(rules, ruleset.version)
             name = (slot, rules.rollout.id if rules.rollout else None, evaluator.allocation)
-            seen = kept[name] = self._seen.get(name) or Seen()
+            seen = self._exposed.of(name)
+            kept.append(name)
             table[slot] = (self._evaluation(slot, evaluator), seen, seen.recent)
-        self._seen, self.table = kept, table
+        self._exposed.keep(kept)
+        self.table = table
         self._earlier = []
         return self._books
 
@@ -293,7 +331,7 @@ class Engine:
         """Read the override file and the age of the ruleset; whether either changed."""
         before = (self._forced, self._stale)
         if self.options.override_file:
-            self._forced = read_override(Path(self.options.override_file))
+            self._forced = read_override(self.options.override_file)
         limit = self.options.max_staleness_seconds
         self._stale = limit is not None and self.confirmed_seconds_ago > limit
         return before != (self._forced, self._stale)
@@ -317,6 +355,7 @@ class Engine:
             self.options.key,
             self.journal,
             present=self._snapshot,
+            bootstrap=self._bootstrap,
             adopted=self._from_service,
             confirmed=self._confirm,
             poll_seconds=self.options.poll_seconds,

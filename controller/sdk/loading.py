@@ -13,7 +13,6 @@ from threading import RLock
 from typing import Final
 
 NETWORK: Final = (
-    "encodings.idna",  # what resolving a host name loads
     "json",
     "controller.assignment.document",
     "controller.sdk.refresh",

@@ -13,6 +13,7 @@ from controller.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+    from urllib.parse import SplitResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Options:
         if (self.url is None) != (self.key is None):
             raise InvalidInput("A client needs both url and key, or neither to stay offline.")
         if self.url is not None and self.key is not None:
-            _check_url(self.url)
+            check_url(self.url)
             key_id(self.key)
 
     @property
@@ -54,17 +55,23 @@ class Options:
         """Where this client keeps its snapshot and its spool; None while offline.
 
         One directory per service and key, under `state_dir`, else ``CONTROLLER_STATE_DIR``, else
-        the user's state directory.
+        the user's state directory; None as well where the user has no home or `state_dir` is none.
         """
         if self.url is None or self.key is None:
             return None
         name = sha256(f"{self.url}\n{key_id(self.key)}".encode()).hexdigest()[:16]
+        try:
+            return self._state() / name
+        except (RuntimeError, TypeError):
+            return None
+
+    def _state(self) -> Path:
         if self.state_dir is not None:
-            return Path(self.state_dir) / name
+            return Path(self.state_dir)
         if root := os.environ.get("CONTROLLER_STATE_DIR"):
-            return Path(root) / name
+            return Path(root)
         base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-        return Path(base) / "rollout-controller" / name
+        return Path(base) / "rollout-controller"
 
 
 def key_id(key: str) -> str:
@@ -81,8 +88,20 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def _check_url(url: str) -> None:
-    # The same rule as `transport.check_url`, without loading the URL machinery at import.
-    scheme, separator, rest = url.partition("://")
-    if scheme not in {"http", "https"} or not separator or not rest.strip("/"):
-        raise InvalidInput(f"The service URL must look like http://host:port, not {url!r}.")
+def check_url(url: str) -> SplitResult:
+    """The parts of a service URL.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not ``http://`` or ``https://`` with a host and, perhaps, a port from 1 to 65535.
+    """
+    from urllib.parse import urlsplit  # offline nobody needs it
+
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except (ValueError, TypeError, AttributeError):
+        """Said below, like the rest."""
+    raise InvalidInput(f"The service URL must look like http://host:port, not {url!r}.")

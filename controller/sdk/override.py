@@ -9,15 +9,15 @@ EVERY_SLOT: Final = "*"
 MAX_BYTES: Final = 64 * 1024
 
 
-def read_override(path: Path) -> frozenset[str]:
+def read_override(path: str | Path) -> frozenset[str]:
     """The slot names in the file, separated by white space; `*` means all. None without a file.
 
     A line's text after ``#`` is a comment. A file that exists but cannot be read counts as `*`:
-    somebody wanted to stop something.
+    somebody wanted to stop something. No file can have a name that is no path.
     """
     try:
-        text = path.read_bytes()[:MAX_BYTES].decode("utf-8", "replace")
-    except (FileNotFoundError, NotADirectoryError):
+        text = Path(path).read_bytes()[:MAX_BYTES].decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
         return frozenset()
     except OSError:
         return frozenset({EVERY_SLOT})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from controller.assignment.ruleset import Ruleset
 from controller.errors import RulesetRefused, Unavailable
 from controller.sdk.chance import ceiling, chance
 from controller.sdk.journal import Journal
@@ -29,10 +30,12 @@ class Refresher:
 
     Parameters
     ----------
+    present, bootstrap : Snapshot and Ruleset, optional
+        What the process starts from.
     adopted : callable
         Called in the fetching thread with each new snapshot.
     confirmed : callable
-        Called whenever the service confirmed what we have (or gave something newer).
+        Called whenever the service confirmed what we have.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Refresher:
         journal: Journal,
         *,
         present: Snapshot | None,
+        bootstrap: Ruleset | None,
         adopted: Callable[[Snapshot], None],
         confirmed: Callable[[], None],
         poll_seconds: float,
@@ -51,6 +55,7 @@ class Refresher:
         self._key = key
         self._journal = journal
         self.present = present
+        self._bootstrap = bootstrap
         self._adopted = adopted
         self._confirmed = confirmed
         self._poll = poll_seconds
@@ -132,12 +137,15 @@ class Refresher:
             self._confirmed()
         if answer.status != 200:
             return
-        snapshot = accept(answer.body, answer.headers, self._key, present=self.present)
+        snapshot = accept(
+            answer.body, answer.headers, self._key, present=self.present, bootstrap=self._bootstrap
+        )
         changed = self.present is None or snapshot.etag != self.present.etag
         self.present = snapshot
-        self._confirmed()
         if changed:
             self._adopted(snapshot)
+        else:
+            self._confirmed()
 
     def _failed(self, state: str, detail: str) -> float:
         """Full jitter between nothing and a ceiling that doubles, so a crowd spreads out."""

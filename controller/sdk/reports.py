@@ -10,14 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from controller.assignment.hashing import valid_unit
-from controller.events.contracts import (
-    MAX_ATTRIBUTES,
-    MAX_ATTRIBUTES_BYTES,
-    MAX_ID_BYTES,
-    Rejection,
-    TimeRules,
-    validate,
-)
+from controller.events.attributes import fitting
+from controller.events.contracts import Rejection, TimeRules, validate
 from controller.events.times import format_unix
 from controller.sdk.delivery import ALIAS
 
@@ -63,33 +57,3 @@ def _alias(said: Mapping[str, Any]) -> dict[str, Any] | str:
     if unit == alias:
         return "alias: a unit is not its own alias."
     return {"unit_type": unit_type, "unit": unit, "alias": alias}
-
-
-def fitting(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """The attributes an event can carry, first come first served within its limits."""
-    kept: dict[str, Any] = {}
-    size = 0
-    for name, value in attributes.items():
-        cost = _cost(name, value)
-        if cost is None or size + cost > MAX_ATTRIBUTES_BYTES or len(kept) == MAX_ATTRIBUTES:
-            continue
-        size += cost
-        kept[name] = value
-    return kept
-
-
-def _cost(name: object, value: object) -> int | None:
-    """Bytes an attribute takes; None for a name or value that cannot travel."""
-    if not isinstance(name, str) or not name.isprintable():
-        return None
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        text = "" if abs(value) <= 1e15 else None  # False for NaN too
-    else:
-        text = value if isinstance(value, str) else ("" if value in (None, True, False) else None)
-    if text is None or not name:
-        return None
-    try:
-        length = len(name.encode())
-        return length + len(text.encode()) if length <= MAX_ID_BYTES else None
-    except UnicodeEncodeError:
-        return None

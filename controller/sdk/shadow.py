@@ -174,7 +174,7 @@ class Shadow(_Reports[R], Generic[P, R]):
     def _run(self, asked: _Asked, unit: str, ref: str, work: Callable[[], R]) -> None:
         try:
             result = work()
-        except Exception:  # noqa: BLE001 - the challenger's errors are its own: counted, not raised
+        except BaseException:  # noqa: BLE001 - its own: SystemExit and gevent.Timeout as well
             if self._in_time(asked):
                 self._journal.count("failed")
             return
@@ -243,7 +243,7 @@ class AsyncShadow(_Reports[R], Generic[P, R]):
                 result = await self._challenger(*arguments, **named)
         except TimeoutError:
             self._journal.count("late")
-        except Exception:  # noqa: BLE001 - the challenger's errors are its own: counted, not raised
+        except (Exception, SystemExit):  # noqa: BLE001 - its own: it ends no loop of the caller's
             self._journal.count("failed")
         else:
             self._report(unit, f"{ref}/challenger", result, arm="challenger")

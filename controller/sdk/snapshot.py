@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from controller.errors import RulesetRefused
 from controller.sdk.options import make_private
 
 _FILE: Final = "ruleset.snapshot"
+_CLOCK_SECONDS: Final = 2.0  # what file systems round a time by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,12 @@ class Snapshot:
 
 
 def accept(
-    body: bytes, headers: Mapping[str, str], key: str, *, present: Snapshot | None
+    body: bytes,
+    headers: Mapping[str, str],
+    key: str,
+    *,
+    present: Snapshot | None,
+    bootstrap: Ruleset | None = None,
 ) -> Snapshot:
     """A snapshot of a downloaded ruleset, if it may replace the present one.
 
@@ -36,6 +44,9 @@ def accept(
     ----------
     headers : mapping
         Lower-case names; the ETag is the body's sha256, the signature is for `key`.
+    bootstrap : Ruleset, optional
+        What serves while there is no present one. Of another deployment or project it gives way to
+        any; of the same one, to none that is older.
 
     Raises
     ------
@@ -47,7 +58,14 @@ def accept(
     snapshot = _believe(body, etag, signature, key)
     if present is not None:
         _compare(snapshot.ruleset, present.ruleset)
+    elif bootstrap is not None and is_older(snapshot.ruleset, bootstrap):
+        _compare(snapshot.ruleset, bootstrap)
     return snapshot
+
+
+def is_older(one: Ruleset, other: Ruleset) -> bool:
+    """Whether `one` was published before `other`, by the same deployment for the same project."""
+    return _source(one) == _source(other) and one.version < other.version
 
 
 def save(snapshot: Snapshot, directory: Path) -> None:
@@ -83,7 +101,28 @@ def load(directory: Path, key: str) -> Snapshot | None:
         raise RulesetRefused(f"The saved ruleset cannot be read: {error}.") from error
     if not isinstance(fields, dict):
         raise RulesetRefused("The saved ruleset is damaged.")
-    return _believe(body, str(fields.get("etag")), str(fields.get("signature")), key)
+    try:
+        return _believe(body, str(fields.get("etag")), str(fields.get("signature")), key)
+    except UnicodeEncodeError as error:
+        raise RulesetRefused("The saved ruleset is damaged.") from error
+
+
+def note_confirmed(directory: Path) -> None:
+    """Write down, as the file's time, that the service has just confirmed the saved ruleset."""
+    with suppress(OSError, ValueError):  # nothing saved, or not ours to write: then it ages
+        os.utime(directory / _FILE)
+
+
+def seconds_since_confirmed(directory: Path) -> float:
+    """Age of the last confirmation of the saved ruleset; infinite where the file cannot say.
+
+    A time in the future says that the clock was turned back since, by nobody knows how much.
+    """
+    try:
+        seconds = time.time() - (directory / _FILE).stat().st_mtime
+    except (OSError, ValueError):
+        return float("inf")
+    return max(seconds, 0.0) if seconds > -_CLOCK_SECONDS else float("inf")
 
 
 def _believe(body: bytes, etag: str, signature: str, key: str) -> Snapshot:
@@ -103,13 +142,17 @@ def _believe(body: bytes, etag: str, signature: str, key: str) -> Snapshot:
     return Snapshot(ruleset=ruleset, etag=etag, signature=signature, body=body)
 
 
+def _source(ruleset: Ruleset) -> tuple[str, str]:
+    return ruleset.deployment, ruleset.project
+
+
 def _compare(new: Ruleset, present: Ruleset) -> None:
-    if (new.deployment, new.project) != (present.deployment, present.project):
+    if _source(new) != _source(present):
         raise RulesetRefused(
             f"The ruleset belongs to deployment {new.deployment!r}, project {new.project!r}; "
             f"this client follows {present.deployment!r}, {present.project!r}."
         )
-    if new.version < present.version:
+    if is_older(new, present):
         raise RulesetRefused(
             f"The ruleset's version {new.version} is older than {present.version}."
         )

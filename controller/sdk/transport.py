@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from controller.errors import InvalidInput, Unavailable
+from controller.errors import Unavailable
+from controller.sdk.options import check_url
 from controller.sdk.wire import Connection, Response, usual_context
 
 if TYPE_CHECKING:
@@ -209,24 +210,6 @@ class Transport:
         if connection is not None:
             with suppress(OSError):
                 connection.close()
-
-
-def check_url(url: str) -> SplitResult:
-    """The parts of a service URL.
-
-    Raises
-    ------
-    InvalidInput
-        If it is not ``http://`` or ``https://`` with a host.
-    """
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise InvalidInput(f"The service URL must look like http://host:port, not {url!r}.")
-    return urlsplit(url)
 
 
 def _read(response: Response, deadline: float) -> bytes:

@@ -51,6 +51,7 @@ def test_hostile_arguments_give_champion_and_are_counted(
     assert client.assign_many("alert", 5) == []  # type: ignore[arg-type]
     client.expose(None)  # type: ignore[arg-type]
     assert client.record(None, unit="1", ref="2") is None  # type: ignore[arg-type]
+    assert client.champion([]) is None  # type: ignore[arg-type]
     assert client.explain("alert", None)["reason"] == "INVALID_UNIT"  # type: ignore[arg-type]
 
 

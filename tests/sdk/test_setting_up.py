@@ -42,7 +42,7 @@ def test_the_service_replaces_a_bootstrap_whatever_its_version(
     assert wait_for(lambda: client.ruleset_version == 7)
 
 
-@pytest.mark.parametrize("bootstrap", ["/nowhere/at/all", {"schema": 9}, {}])
+@pytest.mark.parametrize("bootstrap", ["/nowhere/at/all", "\0", 5, [], {"schema": 9}, {}])
 def test_a_bad_bootstrap_is_said_and_survived(bootstrap: Any, make_client: MakeClient) -> None:
     client = make_client(bootstrap=bootstrap)
     assert client.assign("alert", unit="1").reason is Reason.NO_RULESET
@@ -68,14 +68,52 @@ def test_without_a_ruleset_the_default_is_the_payload(make_client: MakeClient) -
         ("host:8080", KEY),
         ("http://", KEY),
         ("", KEY),
+        ("http://host:99999", KEY),
+        ("http://host:80a", KEY),
+        ("http://host:0", KEY),
+        ("http://:8080", KEY),
+        ("http://[::1", KEY),
+        (b"http://host", KEY),
+        (5, KEY),
         ("http://host", "secret"),
         ("http://host", None),
         (None, KEY),
     ],
 )
-def test_a_malformed_setup_is_said_at_once(url: str | None, key: str | None) -> None:
+def test_a_malformed_setup_is_said_at_once(url: Any, key: str | None) -> None:
     with pytest.raises(InvalidInput):
         Client(url, key)
+
+
+def test_a_user_without_a_home_keeps_everything_in_memory(
+    service: Service, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pwd
+
+    def unknown(uid: int) -> Any:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_STATE_HOME", "CONTROLLER_STATE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    client = make_client(service, state_dir=None)
+    assert client.wait_until_ready(PATIENCE_SECONDS)
+    client.track("cost", unit="1")
+    assert client.flush(PATIENCE_SECONDS)
+    assert [event["unit"] for event in service.events] == ["1"]
+    assert client.states()["state_dir"] == "none"
+
+
+@pytest.mark.parametrize("path", ["a\0b", 5])
+def test_a_path_that_is_none_costs_what_it_was_for_and_nothing_else(
+    path: Any, service: Service, make_client: MakeClient
+) -> None:
+    client = make_client(service, state_dir=path, override_file=path)
+    assert client.wait_until_ready(PATIENCE_SECONDS)
+    assert client.assign("alert", unit="1").reason is Reason.SPLIT
+    assert client.flush(PATIENCE_SECONDS)
+    assert [event["unit"] for event in service.events] == ["1"]
+    assert "errors" not in client.counts()
 
 
 def test_from_env_reads_url_and_key_or_stays_offline(

@@ -78,6 +78,20 @@ def test_a_failing_challenger_or_score_costs_nothing_else(client: RecordingClien
     assert wait_for(lambda: unscored.counts() == {"done": 1, "scores_failed": 2})
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_challenger_that_leaves_altogether_gives_up_its_place(
+    error: type[BaseException], client: RecordingClient
+) -> None:
+    def leave() -> float:
+        raise error
+
+    shadow = Shadow(client, "alert", model=MODEL, most=1, champion=lambda: 1.0, challenger=leave)
+    for number in range(3):
+        assert shadow(str(number), "a") == 1.0
+        assert wait_for(lambda: not shadow.at_work)
+    assert shadow.counts() == {"failed": 3}
+
+
 def test_the_champions_error_is_the_callers(client: RecordingClient) -> None:
     def fail() -> float:
         raise LookupError("no model")
@@ -235,6 +249,22 @@ def test_a_late_coroutine_is_cancelled_and_a_failing_one_is_counted() -> None:
     assert cancelled == [True]
     assert shadow.counts() == {"late": 1, "failed": 1, "skipped": 1}
     assert [event["arm"] for event in client.events] == ["champion"] * 3
+
+
+def test_a_coroutine_that_exits_does_not_end_the_loop() -> None:
+    async def leave(x: float) -> float:
+        raise SystemExit
+
+    _, shadow = asking(leave, most=1)
+
+    async def story() -> None:
+        for _ in range(3):
+            assert await shadow("1", "a", 1.0) == 1.1
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    run_apart(story())
+    assert shadow.counts() == {"failed": 3}
 
 
 def test_the_champions_coroutine_error_is_the_callers() -> None:
