@@ -81,23 +81,18 @@ def check_redis(settings: Settings) -> None:
     SetupFailed
         If it does not answer or is too old.
     """
-    from redis.exceptions import RedisError
-
-    from controller.storage.redis.connection import connect
+    from controller.storage.redis.connection import NO_ANSWER, connect
 
     try:
-        client = connect(settings.redis_url, connect_seconds=2.0, answer_seconds=2.0)
+        with connect(settings.redis_url, connect_seconds=2.0, answer_seconds=2.0) as client:
+            version = str(client.info("server")["redis_version"])
     except ValueError as problem:
         raise SetupFailed(f"REDIS_URL is no address ({problem}).") from problem
-    try:
-        version = str(client.info("server")["redis_version"])
-    except (RedisError, OSError) as problem:
+    except NO_ANSWER as problem:
         raise SetupFailed(
             f"Redis does not answer ({problem}): check REDIS_URL and that the server runs, or "
             "leave it empty to use the embedded Valkey."
         ) from problem
-    finally:
-        client.close()
     if int(version.partition(".")[0]) < OLDEST_REDIS:
         raise SetupFailed(f"Redis {version} is too old: use Redis 7, Valkey 7.2 or newer.")
 
@@ -177,7 +172,7 @@ def follow_restore(settings: Settings) -> None:
     SDKs have seen versions newer than the backup and refuse what is older: only a higher one makes
     them follow the restored state.
     """
-    from controller.flow.publish import publish
+    from controller.flow.restored import publish_restored
     from controller.storage.sql.unit_of_work import SqlStore
 
     migrate(settings)
@@ -186,7 +181,7 @@ def follow_restore(settings: Settings) -> None:
         with SqlStore(opened).writing() as work:
             for project in work.rulesets.projects():
                 work.take_turn(project)
-                publish(work, project)
+                publish_restored(work, project)
     finally:
         opened.dispose()
 
@@ -248,7 +243,7 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
     """
     from controller.flow.publish import RULESET_MESSAGE
     from controller.storage.redis.claim import RedisClaim
-    from controller.storage.redis.connection import connect
+    from controller.storage.redis.connection import ANSWER_SECONDS, connect
     from controller.storage.redis.keys import RedisKeys
     from controller.storage.redis.notes import RedisNotes, RulesetCopy
     from controller.storage.redis.pins import RedisPins
@@ -281,7 +276,11 @@ def parts(settings: Settings, *, patience_seconds: float | None = None) -> Parts
         store=store,
         inbox=SqlInbox(opened),
         ingest=SqlIngest(opened),
-        pins=RedisPins(client, namespace=namespace),
+        pins=RedisPins(
+            client,
+            namespace=namespace,
+            budget_seconds=ANSWER_SECONDS if patience_seconds is None else None,
+        ),
         notes=notes,
         claim=RedisClaim(client, namespace=namespace),
         checked=RedisKeys(client, namespace=namespace),

@@ -10,9 +10,10 @@ from typing import Any
 from controller.aggregation.statistics import Epoch
 from controller.assignment.runs import arm_shares, build_runs
 from controller.errors import ApprovalInvalid, GuardFailed, NotFound
+from controller.experiments.models import Model
 from controller.experiments.plans import CHAMPION
 from controller.flow.actors import MACHINE, Actor
-from controller.flow.allocations import current_allocation
+from controller.flow.allocations import current_allocation, least_number
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.rollouts import Proposal
 from controller.flow.ports.work import Work
@@ -43,7 +44,7 @@ def transition(
     verdict: Verdict | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Rollout:
-    """Move a rollout, or refuse; everything the move causes commits with it (I4, DESIGN 17).
+    """Move a rollout, or refuse; everything the move causes commits with it (I4).
 
     Parameters
     ----------
@@ -88,6 +89,8 @@ def transition(
         proposal=proposal,
     )
     moved = _moved(rollout, row, work.now)
+    if row.move is Move.COMPLETE:
+        moved = replace(moved, replaced=slot.slot.champion)
     if row.move.retreats:
         moved = replace(moved, reason=reason, verdict=verdict or rollout.verdict)
     saved = _apply(work, change, moved)
@@ -118,6 +121,15 @@ def slot_of(work: Work, rollout: Rollout) -> StoredSlot:
 def judgement_of(rollout: Rollout) -> Judgement | None:
     """The newest judgement, or None before the first look."""
     return None if rollout.judgement is None else Judgement.from_document(rollout.judgement)
+
+
+def back_to(rollout: Rollout, slot: StoredSlot) -> Model:
+    """What serves everybody once this rollout is taken back, whichever way."""
+    if rollout.replaced is not None:
+        return rollout.replaced
+    if rollout.plan is None or (slot.slot.moving and rollout.state.live):
+        return slot.slot.champion
+    return rollout.plan.arms[CHAMPION]
 
 
 def champion_changed(rollout: Rollout, slot: StoredSlot) -> bool:
@@ -271,12 +283,12 @@ def _wanted(rollout: Rollout, row: Transition, judgement: Judgement | None) -> E
 def _apply(work: Work, change: _Change, moved: Rollout) -> Rollout:
     """Save the rollout and whatever its traffic needs: allocation, epoch, champion, ruleset."""
     rollout, row, exposure = change.rollout, change.row, change.exposure
-    opened = _opened(rollout, row, exposure, work.now)
+    opened = _opened(work, rollout, row, exposure)
     if exposure is not None:
         moved = replace(
             moved,
             enrolled_ppm=exposure.enrolled_ppm,
-            allocation=rollout.allocation + (opened is not None),
+            allocation=rollout.allocation if opened is None else opened.number,
             epoch=rollout.epoch + (exposure.enrolled_ppm > 0),
         )
     saved = work.rollouts.save(moved)
@@ -292,7 +304,7 @@ def _apply(work: Work, change: _Change, moved: Rollout) -> Rollout:
 
 
 def _opened(
-    rollout: Rollout, row: Transition, exposure: Exposure | None, now: datetime
+    work: Work, rollout: Rollout, row: Transition, exposure: Exposure | None
 ) -> Allocation | None:
     """A new allocation where arms or weights change; a ramp step stays inside its own.
 
@@ -302,11 +314,11 @@ def _opened(
         return None
     runs = build_runs(exposure.weights)
     return Allocation(
-        number=rollout.allocation + 1,
+        number=max(rollout.allocation + 1, least_number(work, rollout)),
         weights={arm: float(share) for arm, share in arm_shares(runs).items()},
         runs=runs,
         analysed=exposure.analysed,
-        opened_at=now,
+        opened_at=work.now,
         eligible=None if row.move is Move.PROMOTE else rollout.frozen_plan.eligible,
     )
 
@@ -328,10 +340,10 @@ def _change_champion(work: Work, change: _Change) -> None:
     """The only two moments at which a rollout changes a slot's champion."""
     assert change.before is not None
     rollout, serving = change.rollout, change.slot.slot.champion
-    plan = rollout.frozen_plan
-    next_champion = plan.arms[
-        CHAMPION if change.row.move is Move.UNDO else promoted_arm(change.before)
-    ]
+    if change.row.move is Move.UNDO:
+        next_champion = back_to(rollout, change.slot)
+    else:
+        next_champion = rollout.frozen_plan.arms[promoted_arm(change.before)]
     work.definitions.set_champion(
         rollout.project, rollout.slot, next_champion, previous=serving, at=work.now
     )

@@ -1,4 +1,4 @@
-"""Merged identities: state that two ids are one, and count them as one everywhere (DESIGN 6)."""
+"""Merged identities: state that two ids are one, and count them as one everywhere."""
 
 from __future__ import annotations
 

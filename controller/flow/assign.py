@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from controller.assignment.choice import Choice, Reason
+from controller.assignment.evaluate import unknown_slot
 from controller.assignment.hashing import check_unit
 from controller.assignment.ruleset import Ruleset
-from controller.errors import NotFound, NotPermitted
+from controller.errors import NotFound
 from controller.flow.exposures import Durability, ExposureLog
-from controller.flow.pinning import assign_pinned
+from controller.flow.pinning import Request, assign_pinned
 from controller.flow.ports_pins import Pins
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One unit at one slot."""
-
-    slot: str
-    unit: str
-    attributes: dict[str, Any] | None = None
-    expose: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,83 +38,57 @@ def assign(
     Raises
     ------
     InvalidInput
-        If the unit cannot be hashed.
+        If the answer depends on the unit and it cannot be hashed: a kill reaches what is no unit.
     NotFound
-        If there is no such slot.
-    NotPermitted
-        If a browser's key asks about a slot that is not for browsers.
+        If there is no such slot, or none for a browser's key.
     """
-    check_unit(request.unit)
-    rules = ruleset.slots.get(request.slot)
-    if rules is None:
+    if request.slot not in ruleset.slots or _is_closed(ruleset, request, asker):
         raise NotFound(f"There is no slot {request.slot!r:.80}.")
-    if asker.is_client and not rules.clients:
-        raise NotPermitted(f"The slot {request.slot!r} is not open to browsers.")
-    choice = _choose(ruleset, request, pins=pins, now=now)
-    if not request.expose or not choice.exposed:
-        return choice, "none"
-    written = exposures.expose(
-        asker.project, asker.key_id, [(choice, request.unit)], [request.attributes]
-    )
-    return choice, written
+    (choice,) = assign_pinned(ruleset, [request], pins=pins, now=now)
+    if choice.reason is Reason.INVALID_UNIT:
+        check_unit(request.unit)
+    return choice, expose([choice], [request], asker=asker, exposures=exposures)
 
 
 def assign_many(
-    ruleset: Ruleset,
+    ruleset: Ruleset, requests: Sequence[Request], *, asker: Asker, pins: Pins, now: float
+) -> list[Choice]:
+    """The answers for many units; one that cannot be answered says why in its reason.
+
+    A slot that is not for browsers looks to them like one that is not there.
+    """
+    closed = {place for place, one in enumerate(requests) if _is_closed(ruleset, one, asker)}
+    asked = [one for place, one in enumerate(requests) if place not in closed]
+    answers = iter(assign_pinned(ruleset, asked, pins=pins, now=now))
+    return [
+        unknown_slot(one.slot, ruleset.version) if place in closed else next(answers)
+        for place, one in enumerate(requests)
+    ]
+
+
+def expose(
+    choices: Sequence[Choice],
     requests: Sequence[Request],
     *,
     asker: Asker,
-    pins: Pins,
     exposures: ExposureLog,
-    now: float,
-) -> tuple[list[Choice], Durability]:
-    """The answers for many units; one that cannot be answered says why in its reason."""
-    choices = [
-        _closed(ruleset, request)
-        if _is_closed(ruleset, request, asker)
-        else _choose(ruleset, request, pins=pins, now=now)
-        for request in requests
-    ]
+) -> Durability:
+    """Log that the units of those requests that expose met their answers."""
     met = [
         (choice, request)
         for choice, request in zip(choices, requests, strict=True)
-        if request.expose
+        if request.expose and choice.exposed
     ]
-    written = exposures.expose(
+    if not met:
+        return "none"
+    return exposures.expose(
         asker.project,
         asker.key_id,
         [(choice, request.unit) for choice, request in met],
         [request.attributes for _, request in met],
-    )
-    return choices, written
-
-
-def _choose(ruleset: Ruleset, request: Request, *, pins: Pins, now: float) -> Choice:
-    return assign_pinned(
-        ruleset,
-        request.slot,
-        request.unit,
-        request.attributes,
-        pins=pins,
-        now=now,
-        expose=request.expose,
     )
 
 
 def _is_closed(ruleset: Ruleset, request: Request, asker: Asker) -> bool:
     rules = ruleset.slots.get(request.slot)
     return asker.is_client and rules is not None and not rules.clients
-
-
-def _closed(ruleset: Ruleset, request: Request) -> Choice:
-    """A slot that is not for browsers looks like one that is not there."""
-    return Choice(
-        slot=request.slot,
-        arm="champion",
-        model=None,
-        payload=None,
-        reason=Reason.UNKNOWN_SLOT,
-        rollout=None,
-        allocation=None,
-        ruleset=ruleset.version,
-    )

@@ -1,4 +1,4 @@
-"""A producer declares through when its outcomes are complete (CONTRACT section 3)."""
+"""A producer declares through when its outcomes are complete."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from controller.errors import (
     NotFound,
 )
 from controller.experiments.document import Fields
-from controller.experiments.metric_rules import check_metric, why_undecided
+from controller.experiments.metric_rules import check_margin, check_metric, why_undecided
 from controller.experiments.metrics import Metric
 from controller.experiments.policies import Policy
 from controller.experiments.slots import Slot
@@ -136,6 +136,9 @@ def _check_references(work: Work, project: str, slot: Slot) -> None:
             )
         if slot.oec is not None and slot.oec.metric == key:
             _check_deciding(metric, known)
+        for guardrail in slot.guardrails:
+            if guardrail.metric == key:
+                check_margin(guardrail, metric, where="slot.guardrails")
     for name, policy in zip(slot.policies, policies, strict=True):
         if policy is None:
             raise InvalidInput(

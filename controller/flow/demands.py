@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from controller.errors import BaselineUnknown, NotFound
+from controller.experiments.metric_rules import check_margin
 from controller.experiments.metrics import Baseline, Metric, Observed
 from controller.experiments.plans import CHAMPION
 from controller.experiments.policies import Policy
@@ -85,6 +86,11 @@ class Demands:
         """The claims of the guardrails, at the OEC's horizon where the policy states none.
 
         The second answer names the guardrails whose baseline is unknown, and why.
+
+        Raises
+        ------
+        InvalidInput
+            If a relative margin has no champion above zero to be a fraction of.
         """
         known: list[Demand] = []
         unknown: dict[str, str] = {}
@@ -114,15 +120,14 @@ class Demands:
         margin, variance = guardrail.margin, baseline.sd**2
         if margin is None:
             assert guardrail.margin_relative is not None
-            margin = guardrail.margin_relative * abs(baseline.mean)
+            check_margin(guardrail, metric, mean=baseline.mean, where="slot.guardrails")
+            margin = guardrail.margin_relative * baseline.mean
             variance = contrast_variance(
                 variance,
                 scale=1.0 - metric.better * guardrail.margin_relative,
                 treatment_weight=self._trial.treatment
                 / (self._trial.treatment + self._trial.control),
             )
-        if not margin > 0.0:
-            raise BaselineUnknown(f"The champion's mean of {metric.key!r} is 0: state a margin.")
         rules = self._policy.guardrail_rules(metric.key)
         return self._demand(
             metric,

@@ -14,7 +14,7 @@ from controller.flow.act import (
     slot_of,
 )
 from controller.flow.actors import Actor
-from controller.flow.allocations import current_allocation
+from controller.flow.allocations import current_allocation, least_number
 from controller.flow.arm_keeping import order_keeping
 from controller.flow.ports.work import Work
 from controller.flow.proposals import void_open
@@ -86,7 +86,8 @@ def would_be(work: Work, rollout: Rollout, wanted: Mapping[str, Any]) -> dict[st
     """
     current = _current(work, rollout)
     asked = _asked(rollout, current, wanted)
-    opened = next_allocation(rollout.frozen_plan, current, asked, opened_at=work.now)
+    least = least_number(work, rollout)
+    opened = next_allocation(rollout.frozen_plan, current, asked, opened_at=work.now, least=least)
     return {**allocation_document(opened), **_share(rollout, opened)}
 
 
@@ -141,10 +142,11 @@ def reallocate(
     action: str,
     details: Mapping[str, Any],
 ) -> Rollout:
-    """Open the next allocation with its epoch, ruleset, decision and audit, as one (DESIGN 17)."""
+    """Open the next allocation with its epoch, ruleset, decision and audit, as one."""
     before = _current(work, rollout)
     opened_at = work.stop_maturing(rollout.project, and_aggregating=asked.sets_eligible)
-    opened = next_allocation(rollout.frozen_plan, before, asked, opened_at=opened_at)
+    least = least_number(work, rollout)
+    opened = next_allocation(rollout.frozen_plan, before, asked, opened_at=opened_at, least=least)
     void_open(work, rollout, reason="overtaken", actor=actor)
     saved = work.rollouts.save(
         replace(rollout, allocation=opened.number, epoch=rollout.epoch + 1, next_look_at=work.now)

@@ -1,4 +1,4 @@
-"""Exceptions of the pure function, from SQL to the pin store (DESIGN 6).
+"""Exceptions of the pure function, from SQL to the pin store.
 
 SQL holds, for each rollout, the units that are answered as another id of their identity or in spite
 of a lost eligibility. The worker writes a pin for each into the pin store, for the live allocation,
@@ -75,10 +75,8 @@ class Rebuilder:
         Raises
         ------
         Unavailable
-            If a store does not answer.
+            If a store does not answer; the next step looks at the same ones.
         """
-        if not self._pins.counts().available:
-            return False
         for live in live_rollouts(self._store):
             name = (live.rollout.project, live.rollout.id)
             if name < self._place[:2]:
@@ -87,8 +85,8 @@ class Rebuilder:
             with self._store.reading() as work:
                 rows = work.exceptions.after(*name, unit, most=most)
             if rows:
-                self._place = (*name, rows[-1].unit)
                 self._hurrying |= self._put_back(live, rows) > 0
+                self._place = (*name, rows[-1].unit)
                 return self._hurrying
         self._place, self._hurrying = ("", "", ""), False
         return False

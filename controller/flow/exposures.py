@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -20,12 +20,14 @@ import msgspec
 
 from controller.assignment.choice import Choice
 from controller.errors import ControllerError, Unavailable
+from controller.events.attributes import fitting
 from controller.events.contracts import Exposure
 from controller.events.encoding import document
 from controller.events.ids import EventIds
 from controller.flow.batches import MOST_EVENTS
 from controller.flow.ports.ingest import Inbox
 from controller.flow.record import accept
+from controller.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +48,34 @@ class _Waiting:
     key_id: str
     events: list[dict[str, Any]]
     seen: list[_Seen]
+    refused: bool = False
     written: threading.Event = field(default_factory=threading.Event)
 
 
 class ExposureLog:
-    """Turns choices that were met into exposure events in the inbox. Make it after a fork."""
+    """Turns choices that were met into exposure events in the inbox. Make it after a fork.
+
+    Parameters
+    ----------
+    clock, elapsed : callable
+        Unix seconds for the events; seconds that no adjustment of the clock moves, for repeats.
+    telemetry : Telemetry or None
+        Where exposures that were lost, and attributes that events could not carry, are counted.
+    """
 
     def __init__(
         self,
         inbox: Inbox,
         *,
         clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        telemetry: Telemetry | None = None,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._inbox = inbox
         self._clock = clock
+        self._elapsed = elapsed
+        self._telemetry = telemetry or Telemetry()
         self._wait = wait_seconds
         self._ids = EventIds(clock)
         self._lock = threading.Lock()
@@ -86,9 +101,10 @@ class ExposureLog:
         -------
         str
             `durable` once every one is in the inbox, `queued` where that takes too long, `none`
-            where nothing is to be logged or the queue is full (then it was counted as dropped).
+            where nothing is to be logged, the queue is full or the inbox refuses one of them (then
+            it was counted as dropped).
         """
-        now = self._clock()
+        now, occurred_at = self._elapsed(), self._clock()
         events: list[dict[str, Any]] = []
         fresh: list[_Seen] = []
         exposed = False
@@ -98,7 +114,7 @@ class ExposureLog:
             exposed = True
             seen = (project, choice.slot, choice.rollout, choice.allocation, unit)
             if now - self._recent.get(seen, -REPEAT_SECONDS) >= REPEAT_SECONDS:
-                events.append(self._event(choice, unit, given, now))
+                events.append(self._event(choice, unit, given, occurred_at))
                 fresh.append(seen)
         if not events:
             return "durable" if exposed else "none"
@@ -106,7 +122,9 @@ class ExposureLog:
         if not self._enqueue(entry):
             return "none"
         # While the database is away nobody waits for it: assignment goes on at its own pace.
-        return "durable" if entry.written.wait(0 if self._failing else self._wait) else "queued"
+        if not entry.written.wait(0 if self._failing else self._wait):
+            return "queued"
+        return "none" if entry.refused else "durable"
 
     def close(self) -> None:
         """Write what waits, if the database answers, and stop."""
@@ -120,6 +138,9 @@ class ExposureLog:
     def _event(
         self, choice: Choice, unit: str, attributes: dict[str, Any] | None, now: float
     ) -> dict[str, Any]:
+        carried = fitting(attributes) if attributes else {}
+        if attributes and len(carried) < len(attributes):
+            self._telemetry.count("exposure_attributes_left_out", len(attributes) - len(carried))
         return document(
             Exposure(
                 event_id=self._ids(),
@@ -131,14 +152,14 @@ class ExposureLog:
                 arm=choice.arm,
                 ruleset=choice.ruleset,
                 reason=choice.reason.value,
-                attributes=attributes or None,
+                attributes=carried or None,
             )
         )
 
     def _enqueue(self, entry: _Waiting) -> bool:
         with self._lock:
             if self._closed or self._events_waiting + len(entry.events) > MOST_WAITING:
-                self.dropped += len(entry.events)
+                self._drop(len(entry.events))
                 return False
             self._waiting.append(entry)
             self._events_waiting += len(entry.events)
@@ -194,21 +215,28 @@ class ExposureLog:
             return False
         except ControllerError:
             log.exception("exposures_refused", extra={"events": len(events)})
-            self.dropped += len(events)
-            return True
-        if receipt.rejected:
-            log.error("exposures_rejected", extra={"first": receipt.rejected[0]})
-        self._remember(group)
+            refused: Collection[int] = range(len(events))
+        else:
+            refused = {item["index"] for item in receipt.rejected}
+            if refused:
+                log.error("exposures_rejected", extra={"first": receipt.rejected[0]})
+        self._settle(group, refused)
         return True
 
-    def _remember(self, group: list[_Waiting]) -> None:
-        now = self._clock()
+    def _settle(self, group: list[_Waiting], refused: Collection[int]) -> None:
+        """Remember what is on disk, and tell those who wait; `refused` are places in the batch."""
+        now, place = self._elapsed(), 0
         self._failing = False
         with self._lock:
+            self._drop(len(refused))
             for entry in group:
                 for seen in entry.seen:
-                    self._recent[seen] = now
-                    self._recent.move_to_end(seen)
+                    if place in refused:
+                        entry.refused = True
+                    else:
+                        self._recent[seen] = now
+                        self._recent.move_to_end(seen)
+                    place += 1
             while len(self._recent) > REMEMBER:
                 self._recent.popitem(last=False)
         for entry in group:
@@ -218,5 +246,10 @@ class ExposureLog:
         with self._lock:
             left = [*group, *self._waiting]
             self._waiting.clear()
-            self.dropped += sum(len(entry.events) for entry in left)
+            self._drop(sum(len(entry.events) for entry in left))
         log.error("exposures_lost_at_stop", extra={"events": self.dropped})
+
+    def _drop(self, events: int) -> None:
+        self.dropped += events
+        if events:
+            self._telemetry.count("exposures_dropped", events)

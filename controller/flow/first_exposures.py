@@ -6,7 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from controller.aggregation.exposures import Excluded, Placed, Target
+from controller.aggregation.exposures import (
+    MET_AT_REST,
+    MET_IN_ROLLOUT,
+    Excluded,
+    Placed,
+    Target,
+)
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.sums import EMPTY, Sums
 from controller.assignment.choice import Reason
@@ -48,6 +54,8 @@ def enter_exposures(
         entry = item.entry
         if entry.rollout is not None:
             by_target[entry.project, entry.rollout].append(item)
+        elif entry.reason not in MET_AT_REST:
+            _note_unfit(item, notes)
         elif entry.unit_type is not None and entry.unit and entry.slot:
             units = observed[entry.project, entry.slot]
             units[entry.unit] = min(units.get(entry.unit, entry.occurred_us), entry.occurred_us)
@@ -88,27 +96,41 @@ def _verified(
     """Exposures that name the arm of the split or of a pin; the others are counted."""
     seen: list[_Seen] = []
     doubtful: list[Arrived] = []
+    mismatches: Counter[tuple[str, str]] = Counter()
     for item in exposures:
+        if item.entry.reason not in MET_IN_ROLLOUT:
+            _note_unfit(item, notes)
+            mismatches[Excluded.UNFIT_REASON, _known_arm(target, item.entry)] += 1
+            continue
         placed = _place(target, item.entry)
         if placed is None:
             doubtful.append(item)
         else:
             seen.append(_seen(item.entry, placed))
-    mismatches: Counter[tuple[str, str]] = Counter()
     pinned: list[str] = []
     for item, placed in _explained(work, target, doubtful, pins):
         if placed is not None:
             seen.append(_seen(item.entry, placed))
             pinned.append(item.entry.event_id)
             continue
-        arm = item.entry.arm or ""
         reason, detail = _refused(target, item.entry)
-        mismatches[reason, arm if arm in target.arms else ""] += 1
+        mismatches[reason, _known_arm(target, item.entry)] += 1
         notes.note(item.source, reason, item.place, item.entry.event_id, detail)
     if pinned:
         work.ledger.mark_pinned(target.project, pinned)
     work.units.exclude(target, mismatches)
     return seen
+
+
+def _note_unfit(item: Arrived, notes: Findings) -> None:
+    """Say that an exposure names a reason by which no unit meets an arm that counts."""
+    detail = f"An exposure by {item.entry.reason!r:.40} is not analysed."
+    notes.note(item.source, Excluded.UNFIT_REASON, item.place, item.entry.event_id, detail)
+
+
+def _known_arm(target: Target, entry: LedgerEntry) -> str:
+    """The arm named, or nothing where the rollout has no such arm."""
+    return entry.arm if entry.arm is not None and entry.arm in target.arms else ""
 
 
 def _refused(target: Target, entry: LedgerEntry) -> tuple[Excluded, str]:

@@ -1,4 +1,4 @@
-"""The kill switch: one model for everybody, now, with no paperwork (DESIGN 18)."""
+"""The kill switch: one model for everybody, now, with no paperwork."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 from controller.errors import GuardFailed, NotFound
 from controller.flow.actors import Actor, Role, Scope
+from controller.flow.allocations import current_allocation
 from controller.flow.ports.definitions import StoredSlot
 from controller.flow.ports.work import Store, Work
 from controller.flow.publish import publish
+from controller.rollout.record import Rollout
+from controller.rollout.shares import shares_of
 
 
 def kill(
@@ -110,6 +113,18 @@ def _record(
     )
     live = work.rollouts.live_in(project, stored.slot.key)
     if live is not None:
+        facts = {**_shares(work, live, stored, killed=action == "kill"), "note": note}
         work.decisions.add(
-            project, live.id, at=work.now, actor=actor.name, action=action, document={"note": note}
+            project, live.id, at=work.now, actor=actor.name, action=action, document=facts
         )
+
+
+def _shares(work: Work, live: Rollout, stored: StoredSlot, *, killed: bool) -> dict[str, Any]:
+    """Both shares before and after, as every decision that moves traffic tells them."""
+    allocation = current_allocation(work, live)
+    was = shares_of(live, allocation, killed=stored.kill is not None)
+    now = shares_of(live, allocation, killed=killed)
+    return {
+        "enrolled": [was.enrolled, now.enrolled],
+        "challenger_share": [was.challenger, now.challenger],
+    }

@@ -34,7 +34,7 @@ def closes_after_seconds(metric: Metric) -> float:
 
 
 def _silent_first_stage(policy: Policy, guarding: Sequence[Metric]) -> list[str]:
-    """No alarm can speak before the share is raised (DESIGN 13).
+    """No alarm can speak before the share is raised.
 
     A single stage lasts until the decision, so there any metric that can decide at all closes.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from controller.assignment.choice import Pin
 
@@ -16,6 +16,22 @@ class PinKey:
     project: str
     unit_type: str
     unit: str
+
+
+class Wanted(NamedTuple):
+    """What is asked about one unit in one allocation of one rollout.
+
+    With `mine` it is a claim: that pin holds from now on, for `ttl_seconds`, unless somebody was
+    first. Without, the unit's pin is only read; where it has none there, the first it has in one of
+    the `earlier` allocations.
+    """
+
+    key: PinKey
+    rollout: str
+    allocation: int
+    earlier: Sequence[int] = ()
+    mine: Pin | None = None
+    ttl_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +55,10 @@ class PinCounts:
 class Pins(Protocol):
     """Pins of units, first writer wins. No method raises for, or waits long on, a broken store."""
 
+    def settle(self, wanted: Sequence[Wanted]) -> list[Pin | None]:
+        """The pin of each that holds, or None; reads and claims go together, in one wait."""
+        ...
+
     def read(
         self,
         keys: Sequence[PinKey],
@@ -47,20 +67,17 @@ class Pins(Protocol):
         *,
         earlier: Sequence[int] = (),
     ) -> list[Pin | None]:
-        """The pins of these units in one allocation of one rollout; one round trip.
-
-        Where a unit has none there, the first it has in one of the `earlier` ones.
-        """
+        """`settle` for units of one rollout that are only read."""
         ...
 
     def claim(self, key: PinKey, rollout: str, pin: Pin, *, ttl_seconds: int) -> Pin:
-        """The pin that holds from now on: `pin`, unless somebody was first; one round trip."""
+        """`settle` for one claim."""
         ...
 
     def claim_many(
         self, claims: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
     ) -> list[Pin]:
-        """`claim` for many units, in one round trip where the store allows it."""
+        """`settle` for claims of one rollout."""
         ...
 
     def impose(
@@ -92,6 +109,13 @@ class Pins(Protocol):
 
     def drain(self, limit: int = 1000) -> int:
         """Write claims that were skipped while the store was away; how many were written."""
+        ...
+
+    def try_again(self) -> None:
+        """Ask a store that did not answer of late once more, where its next trial is due.
+
+        A process without traffic of its own finds out so that the store is back.
+        """
         ...
 
     def counts(self) -> PinCounts:

@@ -80,7 +80,7 @@ class ProcessCounts:
         return counts
 
     def flush(self) -> None:
-        """Add what was counted to SQL, and say how this process finds the pin store.
+        """Add what was counted to SQL, and say how this process finds the pin store now.
 
         Raises
         ------
@@ -88,6 +88,7 @@ class ProcessCounts:
             If the database does not answer; the counts are kept for the next time.
         """
         with self._flushing:
+            self._pins.try_again()
             counts = self.measure()
             with self._lock:
                 taken, self._waiting = self._waiting, defaultdict(Counter)

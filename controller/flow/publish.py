@@ -33,7 +33,7 @@ def publish(work: Work, project: str, *, above: int = 0) -> PublishedRuleset:
     """Write the next ruleset of a project and queue the note that tells everybody.
 
     Call it last in a transaction, after every change it should show. The version is the larger of
-    last + 1 and milliseconds now, so it rises through a restore too (DESIGN 8).
+    last + 1 and milliseconds now, so it rises through a restore too.
 
     Parameters
     ----------

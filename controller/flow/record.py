@@ -1,4 +1,4 @@
-"""Accept a batch of events: on disk before anybody is told that it was accepted (DESIGN 2)."""
+"""Accept a batch of events: on disk before anybody is told that it was accepted."""
 
 from __future__ import annotations
 

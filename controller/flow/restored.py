@@ -16,7 +16,8 @@ from typing import Final, Protocol
 
 from controller.flow.actors import MACHINE
 from controller.flow.bootstrap import DEFAULT_PROJECT
-from controller.flow.ports.work import Store
+from controller.flow.ports.rollouts import PublishedRuleset
+from controller.flow.ports.work import Store, Work
 from controller.flow.publish import publish
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class RestoreWatch:
             if not _is_behind(work.rulesets.head(project), seen):
                 return False  # another worker was faster
             version, _ = seen
-            published = publish(work, project, above=version)
+            published = publish_restored(work, project, above=version)
             work.audit.append(
                 project,
                 at=work.now,
@@ -109,6 +110,12 @@ class RestoreWatch:
             extra={"project": project, "seen": version, "published": published.version},
         )
         return True
+
+
+def publish_restored(work: Work, project: str, *, above: int = 0) -> PublishedRuleset:
+    """Publish a project's ruleset anew from a restored database, and write down that it is one."""
+    work.deployments.restored(at=work.now)
+    return publish(work, project, above=above)
 
 
 def _is_behind(head: tuple[int, str] | None, seen: tuple[int, str]) -> bool:

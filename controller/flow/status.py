@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.errors import NotFound
 from controller.experiments.plans import CHAMPION
-from controller.flow.act import champion_changed, judgement_of, slot_of
+from controller.flow.act import back_to, champion_changed, judgement_of, slot_of
 from controller.flow.edit import allocation_document
 from controller.flow.lint import warnings_of
 from controller.flow.outlook import Next, allowed_actions, approval_document, deadlines, outlook
@@ -28,7 +28,7 @@ MOST_APPROVALS = 20
 
 
 def status_document(work: Work, project: str, rollout_id: str) -> dict[str, Any]:
-    """Everything about one rollout, read in one transaction (CONTRACT section 3).
+    """Everything about one rollout, read in one transaction.
 
     Raises
     ------
@@ -127,6 +127,7 @@ def _status(work: Work, rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
         "enrolled": shares.enrolled,
         "challenger_share": shares.challenger,
         "reach": reach.document(),
+        "enrolled_traffic": shares.enrolled * (1.0 - retired) * reach.share,
         "challenger_traffic": shares.challenger * reach.share,
         "allocation": None if current is None else allocation_document(current),
         "dropped": _dropped(rollout, current),
@@ -296,7 +297,7 @@ def _approvals(work: Work, rollout: Rollout) -> list[dict[str, Any]]:
 
 
 def _rollback_target(rollout: Rollout, slot: StoredSlot) -> dict[str, Any]:
-    champion = slot.slot.champion if rollout.plan is None else rollout.plan.arms[CHAMPION]
+    champion = back_to(rollout, slot)
     return {
         "label": champion.label,
         "identity": champion.identity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.errors import InvalidInput, PlanInfeasible
-from controller.experiments.metric_rules import check_metric, why_undecided
+from controller.experiments.metric_rules import check_margin, check_metric, why_undecided
 from controller.experiments.metrics import Metric
 from controller.experiments.plans import CHAMPION, Plan, challenger_names
 from controller.experiments.policies import Policy
@@ -119,6 +119,8 @@ def _check_metrics(slot: Slot, policy: Policy, metrics: dict[str, Metric]) -> No
     assert slot.oec is not None
     for metric in metrics.values():
         check_metric(metric, where=f"metrics.{metric.key}")
+    for guardrail in slot.guardrails:
+        check_margin(guardrail, metrics[guardrail.metric], where="slot.guardrails")
     why = why_undecided(metrics[slot.oec.metric], policy)
     if why:
         raise InvalidInput(f"slot.oec: {why}", field="slot.oec")

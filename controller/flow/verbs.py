@@ -14,8 +14,7 @@ from controller.errors import (
     StaleVersion,
     Unavailable,
 )
-from controller.experiments.plans import CHAMPION
-from controller.flow.act import judgement_of, transition
+from controller.flow.act import back_to, judgement_of, slot_of, transition
 from controller.flow.actors import Actor, Role, Scope
 from controller.flow.create import check_free, check_models, new_draft, usable_policy
 from controller.flow.edit import edit, retreats
@@ -162,7 +161,8 @@ def _rehearse(after: Rollout) -> NoReturn:
 
 
 def _check_role(verb: Verb, actor: Actor) -> None:
-    stops = verb in (Verb.PAUSE, Verb.ROLLBACK, Verb.ABORT)
+    # An edit that gives up challengers is a retreat; any other is refused in `_check_raise`.
+    stops = verb in (Verb.PAUSE, Verb.ROLLBACK, Verb.ABORT, Verb.EDIT)
     if stops and Scope.STOP in actor.scopes:
         return
     if verb in (Verb.SUBMIT, Verb.RETRY):
@@ -302,7 +302,7 @@ def _undo(work: Work, rollout: Rollout, actor: Actor, note: str) -> Rollout:
     live = work.rollouts.live_in(rollout.project, rollout.slot)
     if live is not None:
         retreat(work, live, actor=actor, reason="champion_changed", note=f"undo of {rollout.id}")
-    restored = rollout.frozen_plan.arms[CHAMPION].label
+    restored = back_to(rollout, slot_of(work, rollout)).label
     return transition(
         work,
         rollout,

@@ -19,7 +19,10 @@ UNITS = 400
 
 
 def resting(database: Database, metric: Metric, **outcomes: Any) -> Observed:
-    """What is observed of a slot at rest; `before` are values before exposure."""
+    """What is observed of a slot at rest; `before` are values before exposure.
+
+    Those named `orders_after` and `orders_before` are outcomes called orders.
+    """
     world = World(database, [metric])
     events = [
         world.exposure(
@@ -32,11 +35,15 @@ def resting(database: Database, metric: Metric, **outcomes: Any) -> Observed:
         )
         for number in range(UNITS)
     ]
-    instants: dict[str, datetime] = {"before": ago(1400)}
+    instants: dict[str, datetime] = {"before": ago(1400), "orders_before": ago(1400)}
     for when, values in outcomes.items():
         events += [
             world.outcome(
-                f"rest{n}", instants.get(when, ago(899)), value=value, event_id=f"{when}{n}"
+                f"rest{n}",
+                instants.get(when, ago(899)),
+                name="orders" if when.startswith("orders") else metric.outcome,
+                value=value,
+                event_id=f"{when}{n}",
             )
             for n, value in enumerate(values)
         ]
@@ -80,6 +87,35 @@ def test_what_the_look_back_explains_is_no_part_of_the_spread(database: Database
     assert found.mean == pytest.approx(after.mean())
     assert found.sd == pytest.approx(np.sqrt((left**2).sum() / (UNITS - 1)))
     assert found.sd < 0.4 * after.std(ddof=1)
+
+
+def test_of_a_ratio_both_look_backs_are_taken_out(database: Database) -> None:
+    rng = np.random.default_rng(6)
+    own, often = rng.gamma(16.0, 0.5, UNITS), 1.0 + rng.poisson(4.0, UNITS)
+    orders, before = 1.0 + rng.poisson(often), 1.0 + rng.poisson(often)
+    spend, past = orders * own, before * own
+    price = worlds.metric(
+        "cost",
+        type=MetricType.RATIO,
+        denominator="orders",
+        window_seconds=10.0,
+        lookback_seconds=800.0,
+    )
+    found = resting(
+        database,
+        price,
+        after=spend.tolist(),
+        before=past.tolist(),
+        orders_after=orders.tolist(),
+        orders_before=before.tolist(),
+    )
+    ratio = spend.sum() / orders.sum()
+    line = (spend - ratio * orders) / orders.mean()
+    x = np.column_stack([np.ones(UNITS), past, before])
+    left = line - x @ np.linalg.lstsq(x, line, rcond=None)[0]
+    assert found.mean == pytest.approx(ratio)
+    assert found.sd == pytest.approx(np.sqrt((left**2).sum() / (UNITS - 1)), rel=1e-9)
+    assert found.sd < 0.9 * line.std(ddof=1)
 
 
 def test_a_look_back_that_finds_nothing_explains_nothing(database: Database) -> None:

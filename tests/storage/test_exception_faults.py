@@ -13,15 +13,17 @@ from controller.assignment.evaluate import evaluate
 from controller.assignment.ruleset import Ruleset
 from controller.errors import Unavailable
 from controller.flow.exceptions import Rebuilder, pin_exceptions
-from controller.flow.pinning import assign_pinned
 from controller.flow.ports_pins import PinKey
+from controller.flow.process_counts import ProcessCounts
 from controller.storage.redis.connection import connect
 from controller.storage.redis.pins import RedisPins
 from controller.storage.sql.base import Base, InboxBase
 from controller.storage.sql.database import Database
 from controller.storage.sql.schema import all_tables  # noqa: F401 - fills the metadata
 from controller.storage.sql.unit_of_work import SqlStore
+from controller.telemetry import Telemetry
 from tests.merging import SPEND, TYPE, apart, merge, publish_exceptions, published
+from tests.pinned import assign_pinned
 from tests.processes import PATIENCE_SECONDS
 from tests.storage.valkey import Valkey
 from tests.traffic import World, ago
@@ -135,6 +137,72 @@ def test_a_wiped_store_is_filled_again_over_what_others_wrote_meanwhile(
     merged.rebuilt()
     with merged.store.reading() as work:
         assert work.tallies.read("default", "r1")["r1", "pins_rebuilt"] >= 1
+
+
+def out_for_a_while(valkey: Valkey, merged: Merged) -> None:
+    """The store hangs until this process has stopped asking it, and comes back empty."""
+    merged.rebuilt()
+    valkey.pause()
+    for _ in range(3):
+        merged.ask()
+    assert not merged.pins.counts().available
+    valkey.resume()
+    valkey.ask("FLUSHALL")
+
+
+def test_what_an_outage_lost_is_put_back_where_nobody_else_asks(
+    valkey: Valkey, merged: Merged
+) -> None:
+    out_for_a_while(valkey, merged)
+    rebuilder = Rebuilder(merged.store, merged.pins)
+
+    def stepped() -> bool:
+        try:
+            rebuilder.step()
+        except Unavailable:
+            return False
+        return tally(merged, "pins_rebuilt") > 0
+
+    wait_until(stepped)
+    assert merged.keeps()
+
+
+def test_a_step_that_finds_no_store_is_not_taken_for_a_look(valkey: Valkey, merged: Merged) -> None:
+    for number in range(3):
+        merge(merged.world, f"another-{number}", merged.first)
+    merged.rebuilt()
+    valkey.kill()
+    rebuilder = Rebuilder(merged.store, merged.pins)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            rebuilder.step(most=1)
+    valkey.start()
+
+    def stepped() -> bool:
+        try:
+            return rebuilder.step(most=1)
+        except Unavailable:
+            return False
+
+    wait_until(stepped)
+    while rebuilder.step(most=1):
+        """Round once."""
+    assert tally(merged, "pins_rebuilt") == 4
+
+
+def test_a_process_without_traffic_says_when_the_store_is_back(
+    valkey: Valkey, merged: Merged
+) -> None:
+    out_for_a_while(valkey, merged)
+    counting = ProcessCounts(merged.store, merged.pins, Telemetry(), answers=False)
+
+    def said() -> bool:
+        counting.flush()
+        with merged.store.reading() as work:
+            return all(one.pins_available for one in work.processes.running())
+
+    assert not said()
+    wait_until(said)
 
 
 def test_a_read_only_store_still_answers_for_exceptions(valkey: Valkey, merged: Merged) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import select
 
 from controller.assignment.choice import Pin
 from controller.assignment.document import write_gates
@@ -16,6 +17,7 @@ from controller.flow.ports_pins import PinKey
 from controller.flow.recount import recount
 from controller.storage.memory.pins import MemoryPins
 from controller.storage.sql.database import Database
+from controller.storage.sql.schema.events import ObservedUnitRow
 from controller.storage.sql.traffic import SqlTraffic
 from tests import worlds
 from tests.traffic import FIRST_RULESET, World, ago
@@ -87,6 +89,67 @@ def test_a_held_out_unit_is_reported_as_a_mismatch(world: World) -> None:
     (problem,) = problems(world)
     assert "could not take part: HOLDOUT" in str(problem.examples)
     assert whole(world)
+
+
+UNFIT = (
+    "JUNK", "KILLED", "HOLDOUT", "LAYER", "RETIRED", "OVERRIDE", "NOT_ELIGIBLE", "NOT_ENROLLED",
+    "NO_ROLLOUT", "STALE", "split",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+def test_an_exposure_by_another_reason_is_kept_and_counted_and_not_analysed(
+    reason: str, world: World
+) -> None:
+    mine, other = world.units(2)
+    pins = MemoryPins()
+    key = PinKey(project="default", unit_type="customer", unit=mine)
+    pins.claim(key, "r1", Pin(allocation=1, arm=world.arm(mine), bucket=0), ttl_seconds=60)
+    receipt = world.send(
+        [world.exposure(mine, ago(100), reason=reason), world.exposure(other, ago(100))]
+    )
+    assert receipt.accepted == 2
+    world.drain(pins=pins)
+    seen = world.snapshot()
+    assert (sum(seen.exposed.values()), seen.excluded) == (1, {"unfit_reason": 1})
+    (problem,) = problems(world)
+    assert (problem.code, problem.count) == ("unfit_reason", 1)
+    assert reason in str(problem.examples)
+    assert not analysed(world, mine)
+    assert whole(world)
+
+
+@pytest.mark.parametrize("reason", ["SPLIT", "PINNED", "PIN_UNKNOWN"])
+def test_the_reasons_of_enrolled_units_are_analysed(reason: str, world: World) -> None:
+    unit = world.units(1)[0]
+    seen = world.run([world.exposure(unit, ago(100), reason=reason)])
+    assert (sum(seen.exposed.values()), seen.excluded) == (1, {})
+    assert problems(world) == []
+    assert whole(world)
+
+
+def test_a_unit_is_not_lost_by_an_exposure_that_does_not_count(world: World) -> None:
+    unit = world.units(1)[0]
+    world.run([world.exposure(unit, ago(100), event_id="by-hand", reason="OVERRIDE")])
+    seen = world.run([world.exposure(unit, ago(50))])
+    assert (sum(seen.exposed.values()), seen.excluded) == (1, {"unfit_reason": 1})
+    assert whole(world)
+
+
+def test_at_rest_a_unit_is_observed_by_one_reason_alone(world: World) -> None:
+    at_rest = {"rollout": None, "allocation": None, "arm": "champion"}
+    first, second = world.units(2)
+    world.run(
+        [
+            world.exposure(first, ago(100), reason="KILLED", **at_rest),
+            world.exposure(second, ago(100), reason="NO_ROLLOUT", **at_rest),
+        ]
+    )
+    (problem,) = problems(world)
+    assert (problem.code, problem.count) == ("unfit_reason", 1)
+    with world.database.read() as connection:
+        observed = connection.execute(select(ObservedUnitRow.unit)).scalars().all()
+    assert observed == [second]
 
 
 def test_gates_count_from_the_ruleset_that_brought_them(world: World) -> None:

@@ -33,7 +33,6 @@ from controller.flow.exceptions import (
 )
 from controller.flow.mature import mature
 from controller.flow.pin_health import pin_health
-from controller.flow.pinning import assign_pinned
 from controller.flow.ports_pins import PinKey
 from controller.flow.recount import recount
 from controller.storage.memory.pins import MemoryPins
@@ -56,6 +55,7 @@ from tests.merging import (
     said,
     side_document,
 )
+from tests.pinned import assign_pinned
 from tests.traffic import FIRST_RULESET, SALT, World, ago
 
 

@@ -31,6 +31,20 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
+@pytest.mark.parametrize(
+    ("family", "column"), [("main", "rollouts.state"), ("inbox", "inbox.body")]
+)
+def test_a_column_that_is_not_there_is_named(url: str, family: Family, column: str) -> None:
+    database = Database(url)
+    upgrade(database)
+    assert missing(database) is None
+    table, _, name = column.partition(".")
+    with database.begin() if family == "main" else database.begin_inbox() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME COLUMN {name} TO gone"))
+    assert f"lacks {column}" in (missing(database) or "")
+    database.dispose()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_revisions_make_the_declared_tables(url: str, family: Family) -> None:
     database = Database(url)

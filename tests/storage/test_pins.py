@@ -11,11 +11,11 @@ import pytest
 from controller.assignment.choice import Pin, Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.hashing import PPM
-from controller.flow.pinning import assign_pinned
 from controller.flow.ports_pins import PinKey, Pins
 from controller.storage.memory.pins import MemoryPins
 from controller.storage.redis.connection import connect
 from controller.storage.redis.pins import RedisPins
+from tests.pinned import assign_pinned
 from tests.storage.valkey import PROGRAMS, Program, Valkey, cluster_of_three
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import cycle
+from typing import Any
 
 import pytest
 
-from controller.assignment.choice import Pin
+from controller.assignment.choice import Pin, Reason
 from controller.assignment.evaluate import evaluate
 from controller.assignment.hashing import PPM
 from controller.errors import Unavailable
-from controller.flow.pinning import assign_pinned
+from controller.flow.pinning import Request
+from controller.flow.pinning import assign_pinned as assign_many
 from controller.flow.ports_pins import PinKey
 from controller.storage.redis.breaker import Breaker
 from controller.storage.redis.connection import Client, connect
 from controller.storage.redis.pins import MOST_WAITING, RedisPins
+from tests.pinned import assign_pinned
 from tests.processes import PATIENCE_SECONDS
 from tests.storage.valkey import PROGRAMS, Valkey
 from tests.unit.assignment.rulesets import rollout, ruleset, slot
@@ -126,6 +129,80 @@ def test_a_store_that_does_not_answer(fault: str, valkey: Valkey, hasty: Client)
     elif fault == "hanging":
         valkey.resume()
     brought_back(pins)
+
+
+class Trips(RedisPins):
+    """Pins that count their round trips."""
+
+    made = 0
+
+    def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any] | None:
+        self.made += 1
+        return super()._ask(commands)
+
+
+BATCH = ruleset(
+    slot(rollout(enrolled_ppm=PPM)),
+    slot(rollout(id="r-2", salt="another", enrolled_ppm=PPM // 2), slot="alarm"),
+    slot(rollout(id="r-3", salt="a third", sticky="exceptions"), slot="advice"),
+    slot(slot="at rest"),
+)
+"""Slots with rollouts of several kinds, and one without."""
+
+
+def asked() -> list[Request]:
+    """Some are exposed, some look, and some are no units at all."""
+    return [
+        Request(slot=name, unit=unit, expose=number % 3 > 0)
+        for name in (*BATCH.slots, "nowhere")
+        for number, unit in enumerate([*UNITS[:98], "", "\x07"])
+    ]
+
+
+def test_a_batch_over_many_slots_takes_few_round_trips(valkey: Valkey, pins: RedisPins) -> None:
+    for number, unit in enumerate(UNITS[:98]):
+        arm = "challenger" if number % 2 else "champion"
+        found = Pin(allocation=1, arm=arm, bucket=number)
+        for name in ("r-1", "r-2", "r-3")[: number % 4]:
+            pins.claim(key(unit), name, found, ttl_seconds=1000)
+    alone = Trips(pins._client, namespace="n", drain_seconds=None)
+    together = Trips(pins._client, namespace="n", drain_seconds=None)
+    one_by_one = [assign_many(BATCH, [one], pins=alone, now=0)[0] for one in asked()]
+    assert assign_many(BATCH, asked(), pins=together, now=0) == one_by_one
+    assert together.made * 40 < alone.made > 250
+    assert Reason.PINNED in {choice.reason for choice in one_by_one}
+    for counts in (alone.counts(), together.counts()):
+        assert (counts.skipped, counts.reads, counts.claims) == (
+            0, together.counts().reads, together.counts().claims,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ["killed", "hanging"])
+def test_a_batch_waits_for_a_sick_store_once(fault: str, valkey: Valkey, hasty: Client) -> None:
+    break_off(valkey, fault)
+    pins = Trips(hasty, namespace="n", drain_seconds=None)
+    given = assign_many(BATCH, asked(), pins=pins, now=0)
+    assert [choice.arm for choice in given] == [
+        evaluate(BATCH, one.slot, one.unit).arm for one in asked()
+    ]
+    assert pins.made == 1
+    assert pins.counts().skipped == pins.counts().reads + pins.counts().claims
+
+
+def test_a_batch_that_has_waited_enough_goes_on_without_the_store(
+    valkey: Valkey, pins: RedisPins
+) -> None:
+    hurried = Trips(pins._client, namespace="n", drain_seconds=None, budget_seconds=0.0)
+    wanted = [Request(slot="alert", unit=unit) for unit in UNITS]
+    given = assign_many(BATCH, wanted, pins=hurried, now=0)
+    assert [choice.arm for choice in given] == [
+        evaluate(BATCH, one.slot, one.unit).arm for one in wanted
+    ]
+    counts = hurried.counts()
+    assert (hurried.made, counts.claims) == (1, len(UNITS))
+    assert 0 < counts.skipped == counts.waiting < len(UNITS)
+    assert hurried.drain() == counts.skipped
+    assert None not in pins.read([key(unit) for unit in UNITS], "r-1", 1)
 
 
 def test_a_wiped_store_gives_the_same_arms(valkey: Valkey, pins: RedisPins) -> None:

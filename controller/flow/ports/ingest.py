@@ -126,7 +126,7 @@ class Ledger(Protocol):
         ...
 
     def exposures(self, target: Target) -> Iterable[Exposed]:
-        """Every exposure of one rollout."""
+        """Every exposure of one rollout that is to be analysed if its arm is right."""
         ...
 
 

@@ -78,7 +78,7 @@ class PublishedRuleset:
 
 
 class Rulesets(Protocol):
-    """The truth of what SDKs are told (DESIGN 8)."""
+    """The truth of what SDKs are told."""
 
     def newest(self, project: str) -> PublishedRuleset | None: ...
     def newest_version(self, project: str) -> int: ...

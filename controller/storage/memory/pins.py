@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from controller.assignment.choice import Pin
-from controller.flow.ports_pins import PinCounts, PinKey
+from controller.flow.ports_pins import PinCounts, PinKey, Wanted
 
 
 class MemoryPins:
@@ -19,6 +19,15 @@ class MemoryPins:
         self._units: dict[PinKey, tuple[float, dict[tuple[str, int], Pin]]] = {}
         self._reads = 0
         self._claims = 0
+
+    def settle(self, wanted: Sequence[Wanted]) -> list[Pin | None]:
+        """See `Pins.settle`."""
+        return [
+            self.read([one.key], one.rollout, one.allocation, earlier=one.earlier)[0]
+            if one.mine is None
+            else self.claim(one.key, one.rollout, one.mine, ttl_seconds=one.ttl_seconds)
+            for one in wanted
+        ]
 
     def read(
         self,
@@ -70,6 +79,9 @@ class MemoryPins:
     def drain(self, limit: int = 1000) -> int:
         """See `Pins.drain`; nothing ever waits here."""
         return 0
+
+    def try_again(self) -> None:
+        """See `Pins.try_again`; this store always answers."""
 
     def counts(self) -> PinCounts:
         """See `Pins.counts`."""

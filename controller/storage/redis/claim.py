@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from redis.exceptions import RedisError
-
 from controller.errors import Unavailable
-from controller.storage.redis.connection import Client
+from controller.storage.redis.connection import NO_ANSWER, Client
 
 
 class RedisClaim:
@@ -33,7 +31,7 @@ class RedisClaim:
         """
         try:
             before = self._client.set(self.key, deployment, nx=True, get=True)
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"Redis does not say whose it is: {error}.") from error
         found = cast("bytes | None", before)
         return deployment if found is None else found.decode("utf-8", "replace")
@@ -48,5 +46,5 @@ class RedisClaim:
         """
         try:
             self._client.set(self.key, deployment)
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"Redis was not taken over: {error}.") from error

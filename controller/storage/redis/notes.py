@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from redis.exceptions import RedisError
-
 from controller.errors import Unavailable
-from controller.storage.redis.connection import Client
+from controller.storage.redis.connection import NO_ANSWER, Client
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis as AsyncRedis
+    from redis.asyncio.client import PubSub
+
+    from controller.storage.redis.connection import AsyncClient
 
 MOST_VERSION: Final = 2**53 - 1
 """Above what any clock will give, and the last whole number that every reader of JSON keeps."""
@@ -103,7 +103,7 @@ class RedisNotes:
                 told = channel(self._namespace, project)
                 self._client.publish(told, f"{copy.version} {copy.etag}")
             return had < copy.version
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"The ruleset's copy was not stored: {error}.") from error
 
     def current(self, project: str) -> RulesetCopy | None:
@@ -116,7 +116,7 @@ class RedisNotes:
         """
         try:
             stored = self._client.hgetall(self._key(project))
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"The ruleset's copy cannot be read: {error}.") from error
         fields = cast("dict[bytes, bytes]", stored)
         head = _head(fields.get(b"version"), fields.get(b"etag"))
@@ -136,7 +136,7 @@ class RedisNotes:
         """
         try:
             found = self._client.hmget(self._key(project), ["version", "etag"])
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"The ruleset's copy cannot be read: {error}.") from error
         return _head(*cast("list[bytes | None]", found))
 
@@ -156,7 +156,7 @@ class RedisNotes:
             while True:
                 message = subscription.get_message(timeout=wait_seconds)
                 yield message and decode_note(message["channel"], message["data"])
-        except (RedisError, OSError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(f"Notes stopped coming: {error}.") from error
         finally:
             subscription.close()
@@ -176,7 +176,7 @@ def _head(version: bytes | None, etag: bytes | None) -> tuple[int, str] | None:
 
 
 async def follow_all(
-    client: AsyncRedis, *, namespace: str, wait_seconds: float = 1.0
+    client: AsyncClient, *, namespace: str, wait_seconds: float = 1.0
 ) -> AsyncIterator[Note | None]:
     """Every project's notes, for the stream process; None whenever `wait_seconds` pass without one.
 
@@ -185,13 +185,24 @@ async def follow_all(
     Unavailable
         When the subscription is lost; start again.
     """
-    subscription = client.pubsub(ignore_subscribe_messages=True)
     try:
-        await subscription.psubscribe(channel(namespace, "*"))
-        while True:
-            message = await subscription.get_message(timeout=wait_seconds)
-            yield message and decode_note(message["channel"], message["data"])
-    except (RedisError, OSError) as error:
+        subscription = await _subscription(client)
+        try:
+            await subscription.psubscribe(channel(namespace, "*"))
+            while True:
+                message = await subscription.get_message(timeout=wait_seconds)
+                yield message and decode_note(message["channel"], message["data"])
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+    except NO_ANSWER as error:
         raise Unavailable(f"Notes stopped coming: {error}.") from error
-    finally:
-        await subscription.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _subscription(client: AsyncClient) -> PubSub:
+    """Every node of a cluster passes every note on: any will do, and the next time another."""
+    from redis.asyncio import Redis as AsyncRedis
+
+    if isinstance(client, AsyncRedis):
+        return client.pubsub(ignore_subscribe_messages=True)
+    await client.initialize()
+    return client.pubsub(node=client.get_random_node(), ignore_subscribe_messages=True)

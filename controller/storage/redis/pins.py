@@ -14,11 +14,11 @@ never an error: the caller's own pin stands, the claim waits in memory and is wr
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from threading import Event, Lock, Thread
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -26,13 +26,15 @@ from redis.exceptions import RedisError
 from controller.assignment.choice import Pin
 from controller.assignment.hashing import PPM, keyed_hash
 from controller.errors import Unavailable
-from controller.flow.ports_pins import PinCounts, PinKey
+from controller.flow.ports_pins import PinCounts, PinKey, Wanted
 from controller.storage.redis.breaker import Breaker
-from controller.storage.redis.connection import Client
+from controller.storage.redis.connection import NO_ANSWER, Client
 
 MOST_WAITING: Final = 10_000
 MOST_DIGITS: Final = len(str(PPM))
 _BATCH: Final = 200
+_TOGETHER: Final = 250
+"""Commands of one round trip: about what a server reads at once, so its answer comes at once."""
 
 _Waiting = tuple[PinKey, str, Pin, int]
 
@@ -46,6 +48,9 @@ class RedisPins:
         The deployment's own (`Settings.redis_namespace`).
     drain_seconds : float or None
         While claims wait, a thread tries to write them this often; None leaves that to `drain`.
+    budget_seconds : float or None
+        How long the units of one `settle` may wait together for the store before the others go
+        without it; one round trip may begin just before. None is as long as it answers.
     """
 
     def __init__(
@@ -55,17 +60,66 @@ class RedisPins:
         namespace: str,
         breaker: Breaker | None = None,
         drain_seconds: float | None = 1.0,
+        budget_seconds: float | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._breaker = breaker or Breaker()
         self._drain_seconds = drain_seconds
+        self._budget = budget_seconds
         self._drainer: Thread | None = None
         self._closed = Event()
         self._lock = Lock()
         self._writing = Lock()  # held while waiting claims are written, and by erasure
         self._waiting: deque[_Waiting] = deque()
-        self._counts = PinCounts()
+        self._counted: dict[str, int] = defaultdict(int)
+
+    def settle(self, wanted: Sequence[Wanted]) -> list[Pin | None]:
+        """See `Pins.settle`."""
+        holds: list[Pin | None] = []
+        waited, is_away = 0.0, False
+        for part in _trips(wanted):
+            if is_away or (self._budget is not None and waited > self._budget):
+                holds += self._held(part, None)
+                continue
+            begun = perf_counter() - thread_time()
+            answers = self._ask([command for one in part for command in self._commands(one)])
+            waited += perf_counter() - thread_time() - begun
+            is_away = answers is None
+            holds += self._held(part, answers)
+        return holds
+
+    def _held(self, wanted: Sequence[Wanted], answers: list[Any] | None) -> list[Pin | None]:
+        """What the answers of one round trip say; without any, what each would claim."""
+        holds: list[Pin | None] = []
+        skipped: list[_Waiting] = []
+        place = 0
+        for one in wanted:
+            if one.mine is None:
+                said = None if answers is None else answers[place]
+                holds.append(_first(said, (one.allocation, *one.earlier)))
+                place += 1
+                continue
+            claimed = [] if answers is None else answers[place : place + _COMMANDS]
+            if not claimed or isinstance(claimed[0], RedisError):
+                skipped.append((one.key, one.rollout, one.mine, one.ttl_seconds))
+            holds.append((_pin(claimed[1], one.allocation) if claimed else None) or one.mine)
+            place += _COMMANDS
+        if skipped:
+            self._keep_waiting(skipped)
+        claims = sum(one.mine is not None for one in wanted)
+        reads = len(wanted) - claims
+        self._count(
+            reads=reads, claims=claims, skipped=len(skipped) + (reads if answers is None else 0)
+        )
+        return holds
+
+    def _commands(self, one: Wanted) -> list[tuple[Any, ...]]:
+        name = self._key(one.key)
+        if one.mine is not None:
+            return _claim(name, one.rollout, one.mine, one.ttl_seconds)
+        fields = [_field(one.rollout, number) for number in (one.allocation, *one.earlier)]
+        return [("HMGET", name, *fields)]
 
     def read(
         self,
@@ -76,13 +130,12 @@ class RedisPins:
         earlier: Sequence[int] = (),
     ) -> list[Pin | None]:
         """See `Pins.read`."""
-        allocations = (allocation, *earlier)
-        fields = [_field(rollout, number) for number in allocations]
-        answers = self._ask([("HMGET", self._key(key), *fields) for key in keys])
-        self._count(reads=len(keys), skipped=0 if answers else len(keys))
-        if answers is None:
-            return [None] * len(keys)
-        return [_first(answer, allocations) for answer in answers]
+        return self.settle(
+            [
+                Wanted(key=key, rollout=rollout, allocation=allocation, earlier=earlier)
+                for key in keys
+            ]
+        )
 
     def claim(self, key: PinKey, rollout: str, pin: Pin, *, ttl_seconds: int) -> Pin:
         """See `Pins.claim`."""
@@ -93,24 +146,17 @@ class RedisPins:
         self, claims: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
     ) -> list[Pin]:
         """See `Pins.claim_many`."""
-        answers = self._ask(
-            [
-                command
-                for key, pin in claims
-                for command in _claim(self._key(key), rollout, pin, ttl_seconds)
-            ]
-        )
-        holds: list[Pin] = []
-        skipped: list[_Waiting] = []
-        for place, (key, pin) in enumerate(claims):
-            answer = answers[place * _COMMANDS : (place + 1) * _COMMANDS] if answers else None
-            if answer is None or isinstance(answer[0], RedisError):
-                skipped.append((key, rollout, pin, ttl_seconds))
-            found = _pin(answer[1], pin.allocation) if answer else None
-            holds.append(found or pin)
-        self._keep_waiting(skipped)
-        self._count(claims=len(claims), skipped=len(skipped))
-        return holds
+        wanted = [
+            Wanted(
+                key=key,
+                rollout=rollout,
+                allocation=pin.allocation,
+                mine=pin,
+                ttl_seconds=ttl_seconds,
+            )
+            for key, pin in claims
+        ]
+        return [pin for pin in self.settle(wanted) if pin is not None]
 
     def impose(
         self, wanted: Sequence[tuple[PinKey, Pin]], rollout: str, *, ttl_seconds: int
@@ -197,10 +243,17 @@ class RedisPins:
                     self._drainer = None
                     return
 
+    def try_again(self) -> None:
+        """See `Pins.try_again`."""
+        if not self._breaker.closed:
+            self._ask([("EXISTS", f"pin:{self._namespace}")])
+
     def counts(self) -> PinCounts:
         """See `Pins.counts`."""
         with self._lock:
-            return replace(self._counts, waiting=len(self._waiting), available=self._breaker.closed)
+            return PinCounts(
+                **self._counted, waiting=len(self._waiting), available=self._breaker.closed
+            )
 
     def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any] | None:
         """Every answer of one pipeline (an error in its place), or None: no answer in time."""
@@ -213,7 +266,7 @@ class RedisPins:
                 for command in commands:
                     pipeline.execute_command(*command)
                 answers: list[Any] = pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError):
+        except NO_ANSWER:
             self._breaker.failed()
             return None
         self._breaker.succeeded()
@@ -244,8 +297,22 @@ class RedisPins:
 
     def _count(self, **more: int) -> None:
         with self._lock:
-            changes = {name: getattr(self._counts, name) + number for name, number in more.items()}
-            self._counts = replace(self._counts, **changes)
+            for name, number in more.items():
+                self._counted[name] += number
+
+
+def _trips(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Those that go together, in order."""
+    part: list[Wanted] = []
+    commands = 0
+    for one in wanted:
+        part.append(one)
+        commands += 1 if one.mine is None else _COMMANDS
+        if commands >= _TOGETHER:
+            yield part
+            part, commands = [], 0
+    if part:
+        yield part
 
 
 def _claim(name: str, rollout: str, pin: Pin, ttl_seconds: int) -> list[tuple[Any, ...]]:

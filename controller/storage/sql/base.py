@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
 
 
 class InboxBase(DeclarativeBase):
-    """Tables of the inbox, which on SQLite is a file of its own (DESIGN 2)."""
+    """Tables of the inbox, which on SQLite is a file of its own."""
 
     metadata = MetaData(naming_convention=NAMING)
 

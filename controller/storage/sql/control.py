@@ -135,3 +135,11 @@ class SqlDeployments:
         """The id, or None before its first use."""
         known = self._connection.scalar(select(DeploymentRow.id))
         return None if known is None else str(known)
+
+    def restored(self, *, at: datetime) -> None:
+        """Its database came out of a backup."""
+        self._connection.execute(update(DeploymentRow).values(restored_at=at))
+
+    def restored_at(self) -> datetime | None:
+        """When that was noticed last; None where it never was."""
+        return self._connection.scalar(select(DeploymentRow.restored_at))

@@ -24,8 +24,10 @@ from controller.storage.sql import bulk
 from controller.storage.sql.base import to_micros
 from controller.storage.sql.database import database_now
 from controller.storage.sql.maturation import (
+    CONTRIBUTED,
     MATURATIONS,
     MATURING,
+    NOTHING_YET,
     SqlMaturations,
     read_maturing,
 )
@@ -241,16 +243,13 @@ class SqlIdentities:
 
     def reopen(self, target: Target, metric: str, rows: Sequence[Maturing]) -> None:
         """Let units wait (again) for a metric's window, whatever stood there."""
-        name = (target.project, target.rollout, metric)
-        settings = ", ".join(
-            f"{column} = excluded.{column}"
-            for column in ("epoch", "arm", "exposed_us", "closes_us", "state", "value",
-                           "denominator", "covariate", "outcomes")
-        )  # fmt: skip
+        name, kept = (target.project, target.rollout, metric), MATURATIONS.c
+        changed = (kept.epoch, kept.arm, kept.exposed_us, kept.closes_us, kept.state, *CONTRIBUTED)
+        settings = ", ".join(f"{column.name} = excluded.{column.name}" for column in changed)
         bulk.insert(
             self._connection,
             MATURATIONS,
-            [(*name, *row[:6], OPEN, None, None, None, None) for row in sorted(rows)],
+            [(*name, *row[:6], OPEN, *NOTHING_YET) for row in sorted(rows)],
             tail=f" on conflict (project, rollout, metric, series, unit) do update set {settings}",
         )
 

@@ -1,4 +1,4 @@
-"""Requests on disk: one row each, committed before anybody is told (DESIGN 2)."""
+"""Requests on disk: one row each, committed before anybody is told."""
 
 from __future__ import annotations
 

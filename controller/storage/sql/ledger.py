@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import Connection, Table, or_, select, text, update
 
 from controller.aggregation.attribution import Happened
-from controller.aggregation.exposures import Target
+from controller.aggregation.exposures import MET_IN_ROLLOUT, Target
 from controller.aggregation.recompute import Exposed
 from controller.flow.ports.ingest import EXPOSURE, OUTCOME, LedgerEntry
 from controller.storage.sql import bulk
@@ -64,7 +64,7 @@ class SqlLedger:
         )
 
     def exposures(self, target: Target) -> Iterable[Exposed]:
-        """Every exposure of one rollout."""
+        """Every exposure of one rollout that is to be analysed if its arm is right."""
         table = LEDGER.c
         rows = self._connection.execute(
             select(
@@ -80,6 +80,7 @@ class SqlLedger:
                 table.kind == EXPOSURE,
                 table.rollout == target.rollout,
                 table.slot == target.slot,
+                table.reason.in_(sorted(reason.value for reason in MET_IN_ROLLOUT)),
             )
         )
         for event_id, occurred_us, unit, allocation, arm, ruleset, pinned in rows:

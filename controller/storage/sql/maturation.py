@@ -31,8 +31,11 @@ MATURING = (
     _C.denominator,
     _C.covariate,
     _C.outcomes,
+    _C.second_covariate,
 )
 _KEY = (_C.project, _C.rollout, _C.metric, _C.series, _C.unit)
+CONTRIBUTED = MATURING[7:]
+NOTHING_YET = (None,) * len(CONTRIBUTED)
 
 
 class SqlMaturations:
@@ -47,7 +50,7 @@ class SqlMaturations:
         bulk.insert(
             self._connection,
             MATURATIONS,
-            [(*name, *row[:6], OPEN, None, None, None, None) for row in sorted(rows)],
+            [(*name, *row[:6], OPEN, *NOTHING_YET) for row in sorted(rows)],
         )
 
     def due(self, target: Target, metric: str, *, through_us: int, most: int) -> Sequence[Maturing]:
@@ -66,7 +69,7 @@ class SqlMaturations:
     ) -> None:
         """Store in which epoch each row counts, and what it contributes from now on."""
         name = (target.project, target.rollout, metric)
-        changed = (_C.epoch, _C.state, _C.value, _C.denominator, _C.covariate, _C.outcomes)
+        changed = (_C.epoch, _C.state, *CONTRIBUTED)
         bulk.update(
             self._connection,
             MATURATIONS,
@@ -224,14 +227,14 @@ def _unit(target: Target, series: int, unit: str) -> tuple[Any, ...]:
 def _stored(part: Contribution) -> tuple[Any, ...]:
     state = MISSING if part.value is None else ENTERED
     outcomes = None if part.outcomes is None else json.dumps(part.outcomes)
-    return (state, part.value, part.denominator, part.covariate, outcomes)
+    return (state, part.value, part.denominator, part.covariate, outcomes, part.second)
 
 
 def read_maturing(row: Any) -> Maturing:
     """One row of the columns `MATURING`."""
-    value, denominator, covariate, outcomes = row[7:11]
+    value, denominator, covariate, outcomes, second = row[7:12]
     part = Contribution(
-        value, denominator, covariate, None if outcomes is None else tuple(outcomes)
+        value, denominator, covariate, None if outcomes is None else tuple(outcomes), second
     )
     series, unit, epoch, arm, exposed_us, closes_us, state = row[:7]
     return Maturing(series, unit, epoch, arm, exposed_us, closes_us, state, part)

@@ -24,6 +24,7 @@ from controller.aggregation.attribution import Fold, Happened, quantile_cap
 from controller.aggregation.grid import cuts_of
 from controller.aggregation.statistics import Epoch, Freshness, Moments, Statistics
 from controller.aggregation.sums import Sums
+from controller.analysis.ratios import own_line, residual, slopes_of
 from controller.events.times import format_time
 from controller.experiments.metrics import Complete, Metric, MetricType
 from controller.flow.ports.statistics import Observed
@@ -326,10 +327,8 @@ def _baseline(metric: Metric, moments: Moments) -> Observed:
     if metric.type is not MetricType.RATIO:
         sd = sqrt(_unexplained(moments) / spread)
         return Observed(units=moments.n, mean=moments.mean, sd=sd)
-    below = moments.denominator_mean
-    ratio = moments.mean / below if below else 0.0
-    residual = (
-        moments.m2 - 2 * ratio * moments.cross_m2 + ratio * ratio * moments.denominator_m2
-    ) / spread
-    sd = sqrt(max(0.0, residual)) / abs(below) if below else 0.0
-    return Observed(units=moments.n, mean=ratio, sd=sd)
+    line = own_line(moments)
+    if line is None:
+        return Observed(units=moments.n, mean=0.0, sd=0.0)
+    left = residual(moments, line, slopes_of(moments, line))
+    return Observed(units=moments.n, mean=-line.below, sd=sqrt(left / spread))

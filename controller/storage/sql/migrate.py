@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, inspect, text
 
 import controller
 from controller.errors import SetupFailed
@@ -52,11 +52,17 @@ def missing(database: Database) -> str | None:
         engine = database.main if family == "main" else database.inbox
         with engine.connect() as connection:
             current = _current(connection, family)
+            lacking = _lacking(connection, family)
         head = _scripts(family).get_current_head()
         if current != head:
             return (
                 f"The {family} database is at revision {current or 'none'}, this version needs "
                 f"{head}: run `controller migrate`."
+            )
+        if lacking is not None:
+            return (
+                f"The {family} database says that it is at revision {current} and lacks {lacking}: "
+                "it was changed by hand or by a version that was never released. Restore a backup."
             )
     return None
 
@@ -83,6 +89,23 @@ def _refuse_newer(connection: Connection, family: Family) -> None:
             "know: it was written by a newer version. Install that version, or restore a "
             "backup made before."
         )
+
+
+def _lacking(connection: Connection, family: Family) -> str | None:
+    """A column of this version's tables that the database does not have."""
+    found = {
+        name: {column["name"] for column in columns}
+        for (_, name), columns in inspect(connection).get_multi_columns().items()
+    }
+    return next(
+        (
+            f"{table.name}.{column.name}"
+            for table in METADATA[family].sorted_tables
+            for column in table.columns
+            if column.name not in found.get(table.name, ())
+        ),
+        None,
+    )
 
 
 def _current(connection: Connection, family: Family) -> str | None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from controller.aggregation.statistics import Epoch
 from controller.errors import Conflict, StaleVersion
+from controller.experiments.models import Model
 from controller.experiments.plans import Plan
 from controller.rollout.record import Allocation, Draft, Rollout
 from controller.rollout.states import TERMINAL, Pause, State, Verdict
@@ -207,12 +208,14 @@ def _values(rollout: Rollout) -> dict[str, Any]:
         "paused": [reason.value for reason in rollout.paused],
         "judgement": None if rollout.judgement is None else dict(rollout.judgement),
         "look_memory": None if rollout.look_memory is None else dict(rollout.look_memory),
+        "replaced": None if rollout.replaced is None else rollout.replaced.document(),
     }
 
 
 def _rollout(row: Row[Any]) -> Rollout:
     values = dict(row._mapping)
     document, plan = values.pop("document"), values.pop("plan")
+    replaced = values.pop("replaced")
     values.pop("plan_sha256")
     return Rollout(
         **{
@@ -222,6 +225,7 @@ def _rollout(row: Row[Any]) -> Rollout:
             "state": State(values["state"]),
             "verdict": Verdict(values["verdict"]),
             "paused": tuple(Pause(reason) for reason in values["paused"]),
+            "replaced": None if replaced is None else Model.from_document(replaced),
         }
     )
 

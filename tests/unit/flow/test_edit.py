@@ -20,12 +20,12 @@ from controller.errors import (
 from controller.flow import define
 from controller.flow.actors import MACHINE
 from controller.flow.look import take_due_look
-from controller.flow.pinning import assign_pinned
 from controller.flow.proposals import open_proposal
 from controller.rollout.machine import Move
 from controller.rollout.record import Allocation, Rollout
 from controller.rollout.states import State, Verb
 from controller.storage.memory.pins import MemoryPins
+from tests.pinned import assign_pinned
 from tests.unit.flow.desk import CHALLENGER, CHAMPION, PROJECT, SLOT, STEPS, Desk
 
 OTHER = {"name": "forest", "version": "2"}

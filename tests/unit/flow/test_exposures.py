@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from controller.storage.sql.base import InboxBase
 from controller.storage.sql.database import Database
 from controller.storage.sql.inbox import SqlInbox
 from controller.storage.sql.schema import all_tables  # noqa: F401 - fills the metadata
+from controller.telemetry import Telemetry
 from tests.processes import PATIENCE_SECONDS, wait_until
 
 ENROLLED = Choice(
@@ -182,3 +183,80 @@ def test_projects_and_keys_are_never_mixed_in_a_batch(log: ExposureLog, gate: Ga
     for batch in gate.stored:
         units = {int(event["unit"][2:]) % 3 for event in json.loads(batch.body)["events"]}
         assert units == {int(batch.project[-1])}
+
+
+UNFIT: dict[str, dict[str, Any]] = {
+    "many bytes": {f"a{number}": "x" * 400 for number in range(50)},
+    "one of many bytes": {"a": "\u00e9" * 15_000},
+    "too many": {f"a{number}": number for number in range(51)},
+    "a wide name": {"\u00e9" * 200: "x"},
+    "a control character": {"a\u0085": "x"},
+    "a line separator": {"a\u2028": "x"},
+    "no text": {"a": "\ud800"},
+    "a huge number": {"a": 1e300},
+    "a list": {"a": [1]},
+}
+
+
+@pytest.mark.parametrize("attributes", UNFIT.values(), ids=UNFIT)
+def test_attributes_never_cost_the_exposure(
+    attributes: dict[str, Any], log: ExposureLog, gate: Gate
+) -> None:
+    met = [(ENROLLED, "u-1")]
+    assert log.expose("default", "key-1", met, [{"origin": "EWR", **attributes}]) == "durable"
+    (event,) = gate.events()
+    assert event["attributes"]["origin"] == "EWR"
+    assert event["attributes"] != {"origin": "EWR", **attributes}
+    assert gate.stored[0].verdict["rejected"] == []
+
+
+def test_attributes_that_were_left_out_are_counted(gate: Gate) -> None:
+    telemetry = Telemetry()
+    log = ExposureLog(gate, wait_seconds=PATIENCE_SECONDS, telemetry=telemetry)
+    log.expose("default", "key-1", [(ENROLLED, "u-1")], [{"a": [1], "b": "\ud800", "c": 1}])
+    assert "controller_exposure_attributes_left_out_total 2" in telemetry.exposition()
+    log.close()
+
+
+def test_what_the_inbox_refuses_is_neither_durable_nor_remembered(gate: Gate) -> None:
+    telemetry = Telemetry()
+    log = ExposureLog(gate, wait_seconds=PATIENCE_SECONDS, telemetry=telemetry)
+    unfit = replace(ENROLLED, slot="late\u0085")
+    assert expose(log, choice=unfit) == "none"
+    assert expose(log, choice=unfit) == "none"
+    assert gate.events() == []
+    assert log.dropped == 2
+    assert "controller_exposures_dropped_total 2" in telemetry.exposition()
+    gate.open.clear()
+    with ThreadPoolExecutor(8) as callers:
+        waiting = [
+            callers.submit(expose, log, f"u-{number}", unfit if number % 2 else ENROLLED)
+            for number in range(8)
+        ]
+        wait_until(lambda: gate.before_it + log._events_waiting >= 4, "they wait")
+        gate.open.set()
+        assert [one.result() for one in waiting] == ["durable", "none"] * 4
+    assert sorted(event["unit"] for event in gate.events() if event["slot"] == "late") == [
+        "u-0", "u-2", "u-4", "u-6",
+    ]  # fmt: skip
+    log.close()
+
+
+def test_a_clock_that_jumps_neither_hides_an_exposure_nor_repeats_it(gate: Gate) -> None:
+    clock, elapsed = [1_700_000_000.0], [50.0]
+    log = ExposureLog(
+        gate,
+        clock=lambda: clock[0],
+        elapsed=lambda: elapsed[0],
+        wait_seconds=PATIENCE_SECONDS,
+    )
+    clock[0] += 30 * 86_400
+    assert expose(log) == "durable"
+    clock[0] -= 30 * 86_400
+    elapsed[0] += 7200
+    assert expose(log) == "durable"
+    assert len(gate.events()) == 2, "two hours later it is told again"
+    clock[0] += 30 * 86_400
+    assert expose(log) == "durable"
+    assert len(gate.events()) == 2, "in the same second it is not"
+    log.close()

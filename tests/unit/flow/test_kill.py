@@ -93,3 +93,18 @@ def test_a_challenger_becomes_champion_by_its_rollout_alone() -> None:
     with pytest.raises(ChampionChangesByRollout, match=rollout.id):
         put(desk, champion=CHALLENGER)
     assert desk.champion() == "logit 1"
+
+
+def test_killing_and_lifting_write_down_what_they_do_to_the_traffic() -> None:
+    desk = Desk()
+    rollout = desk.started()
+    for step in (kill, kill, lift):
+        step(desk.store, PROJECT, SLOT, note="why", actor=desk.person("ada"))
+    with desk.store.reading() as work:
+        told = [one.document for one in work.decisions.since(PROJECT, rollout.id)][-3:]
+    status = desk.status(rollout)["status"]
+    split, met = status["enrolled"], status["challenger_share"]
+    assert split > met > 0
+    assert [one["enrolled"] for one in told] == [[split, 0.0], [0.0, 0.0], [0.0, split]]
+    assert [one["challenger_share"] for one in told] == [[met, 0.0], [0.0, 0.0], [0.0, met]]
+    assert {one["note"] for one in told} == {"why"}

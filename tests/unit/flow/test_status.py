@@ -55,7 +55,7 @@ def test_every_verb_is_listed_with_the_reason_it_is_not_allowed() -> None:
     found = actions(shown(desk, rollout))
     assert set(found) == {verb.value for verb in Verb}
     assert found["submit"]["why_not"] == "not while the rollout is Ramping"
-    assert "stage.dwell: 3600 seconds in this stage" in found["advance"]["why_not"]
+    assert "stage.dwell: 3600 seconds have passed in this stage" in found["advance"]["why_not"]
     assert found["resume"]["why_not"] == "it is not paused"
     assert found["rollback"] == {"verb": "rollback", "allowed": True, "why_not": None}
 

@@ -13,7 +13,7 @@ from controller.errors import (
     PreconditionRequired,
     StaleVersion,
 )
-from controller.flow import verbs
+from controller.flow import define, verbs
 from controller.flow.actors import Actor, Scope
 from controller.flow.kill import kill, lift
 from controller.rollout.record import Rollout
@@ -38,13 +38,27 @@ def deciding(desk: Desk) -> Rollout:
     return rollout
 
 
+def retrain(desk: Desk, version: str, name: str = "logit") -> None:
+    """What a nightly job does in a `moving` slot."""
+    with desk.store.reading() as work:
+        stored = work.definitions.slot(PROJECT, SLOT)
+    assert stored is not None
+    document = {**stored.slot.document(), "champion": {"name": name, "version": version}}
+    define.put_slot(desk.store, PROJECT, document, key=SLOT, actor=desk.person("root"))
+
+
 def promoted(desk: Desk) -> Rollout:
-    rollout = deciding(desk)
+    return promote(desk, deciding(desk))
+
+
+def promote(desk: Desk, rollout: Rollout, *, retrain_meanwhile: str | None = None) -> Rollout:
     proposal = desk.open_proposal(rollout)
     assert proposal is not None
     desk.vote(proposal, "ben")
     desk.vote(proposal, "cleo")
     desk.ticks(2)
+    if retrain_meanwhile is not None:
+        retrain(desk, retrain_meanwhile)
     desk.see("on-time", epoch=2, champion=(40, 0.5), challenger=(2000, 0.6))
     desk.see("complaints", epoch=2, champion=(40, 0.02), challenger=(2000, 0.02))
     desk.ticks(3, days=1)
@@ -242,6 +256,33 @@ def test_an_undo_ends_the_rollout_that_compares_with_what_is_undone(desk: Desk) 
     assert desk.champion() == "logit 1"
     after = desk.get(other)
     assert (after.state, after.reason) == (State.ROLLING_BACK, "champion_changed")
+
+
+def test_an_undo_in_a_moving_slot_restores_the_champion_that_was_replaced() -> None:
+    desk = Desk(slot={"moving": True})
+    rollout = deciding(desk)
+    retrain(desk, "2")
+    promote(desk, rollout, retrain_meanwhile="3")
+    assert desk.champion() == "trees 7"
+    assert desk.status(rollout)["status"]["rollback_target"]["label"] == "logit 3"
+    retrain(desk, "9", name="other")
+    retrain(desk, "7", name="trees")
+    undone = desk.do(rollout, Verb.UNDO)
+    assert desk.champion() == "logit 3"
+    served = desk.ruleset().slots[SLOT].champion
+    assert served is not None
+    assert (served.name, served.version) == ("logit", "3")
+    assert undone.state is State.ROLLED_BACK
+    with desk.store.reading() as work:
+        last = work.decisions.since(PROJECT, rollout.id)[-1]
+    assert (last.action, last.document["champion"]) == ("undo", "logit 3")
+
+
+def test_a_rollback_in_a_moving_slot_names_the_champion_that_will_serve() -> None:
+    desk = Desk(slot={"moving": True})
+    rollout = desk.started()
+    retrain(desk, "2")
+    assert desk.status(rollout)["status"]["rollback_target"]["label"] == "logit 2"
 
 
 def test_an_undone_promotion_cannot_be_undone_again(desk: Desk) -> None:

@@ -76,3 +76,4 @@ class DeploymentRow(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    restored_at: Mapped[datetime | None] = mapped_column(Instant)

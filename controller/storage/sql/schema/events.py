@@ -116,6 +116,7 @@ class MaturationRow(Base):
     denominator: Mapped[float | None]
     covariate: Mapped[float | None]
     outcomes: Mapped[Any | None] = mapped_column(Json)
+    second_covariate: Mapped[float | None]
 
 
 class _Sums:
@@ -141,7 +142,7 @@ class AccumulatorRow(_Sums, Base):
 
 
 class CarriedRow(_Sums, Base):
-    """The part of an accumulator whose rows were erased or retired (DESIGN 3)."""
+    """The part of an accumulator whose rows were erased or retired."""
 
     __tablename__ = "carried"
 

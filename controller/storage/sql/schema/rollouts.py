@@ -66,6 +66,7 @@ class RolloutRow(Base):
     look_sha256: Mapped[str | None] = mapped_column(String(64))
     look_memory: Mapped[Any | None] = mapped_column(Json)
     next_look_at: Mapped[datetime | None] = mapped_column(Instant)
+    replaced: Mapped[Any | None] = mapped_column(Json)
 
 
 class AllocationRow(Base):
@@ -100,7 +101,7 @@ class EpochRow(Base):
 
 
 class RulesetRow(Base):
-    """One published ruleset: the truth that Redis and SDKs hold copies of (DESIGN 8).
+    """One published ruleset: the truth that Redis and SDKs hold copies of.
 
     The row stays for ever; `body` is empty once it was dropped for its age (`flow/retention.py`).
     """
