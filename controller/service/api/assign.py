@@ -9,11 +9,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from controller.assignment.choice import Choice, Model
 from controller.assignment.hashing import MAX_UNIT_BYTES
-from controller.errors import InvalidInput, NotFound, NotPermitted
-from controller.events.contracts import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES, MAX_VALUE
+from controller.errors import InvalidInput, NotFound
+from controller.events.contracts import MAX_VALUE
 from controller.flow import assign as cases
 from controller.flow.actors import RECORDERS, Scope
 from controller.flow.exposures import Durability
+from controller.flow.pinning import Request
 from controller.service.http.calls import Call
 from controller.service.http.limits import HOT
 from controller.service.http.router import Route, service
@@ -22,17 +23,15 @@ from controller.service.http.runtime import WebRuntime
 MOST_REQUESTS = 500
 
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
-Unit = Annotated[str, Meta(min_length=1, max_length=MAX_UNIT_BYTES)]
-Attributes = Annotated[
-    dict[
-        Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^\\x00-\\x1f\\x7f]+$")],
-        str
-        | Annotated[int, Meta(ge=-int(MAX_VALUE), le=int(MAX_VALUE))]
-        | Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
-        | bool
-        | None,
-    ],
-    Meta(max_length=MAX_ATTRIBUTES),
+Unit = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_UNIT_BYTES})]
+"""Checked where the answer depends on it: one that is no id costs no other; a kill reaches it."""
+Attributes = dict[
+    Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^\\x00-\\x1f\\x7f]+$")],
+    str
+    | Annotated[int, Meta(ge=-int(MAX_VALUE), le=int(MAX_VALUE))]
+    | Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
+    | bool
+    | None,
 ]
 
 
@@ -108,14 +107,15 @@ def assign_routes(runtime: WebRuntime) -> list[Route]:
         return shown(choice, written)
 
     def batch(call: Call) -> Any:
-        choices, written = cases.assign_many(
+        requests, who = [request_of(item) for item in call.body.requests], asker(call)
+        choices = cases.assign_many(
             runtime.rulesets.current(call.project).ruleset,
-            [request_of(item) for item in call.body.requests],
-            asker=asker(call),
+            requests,
+            asker=who,
             pins=runtime.pins,
-            exposures=runtime.exposures,
             now=runtime.clock(),
         )
+        written = cases.expose(choices, requests, asker=who, exposures=runtime.exposures)
         return Assignments(assignments=_each(choices, call.body.requests, written))
 
     common: dict[str, Any] = {
@@ -133,7 +133,7 @@ def assign_routes(runtime: WebRuntime) -> list[Route]:
             handler=assign,
             body=AssignRequest,
             answer=Assignment,
-            errors=(InvalidInput, NotFound, NotPermitted),
+            errors=(InvalidInput, NotFound),
             **common,
         ),
         Route(
@@ -160,15 +160,10 @@ def asker(call: Call) -> cases.Asker:
     )
 
 
-def request_of(item: AssignRequest | BatchItem) -> cases.Request:
+def request_of(item: AssignRequest | BatchItem) -> Request:
     """A question on the wire as the use case reads it."""
-    attributes = item.attributes
-    if attributes and len(str(attributes)) > MAX_ATTRIBUTES_BYTES:
-        raise InvalidInput(
-            f"attributes: more than {MAX_ATTRIBUTES_BYTES} bytes.", field="attributes"
-        )
-    return cases.Request(
-        slot=item.slot, unit=item.unit, attributes=attributes or None, expose=item.expose
+    return Request(
+        slot=item.slot, unit=item.unit, attributes=item.attributes or None, expose=item.expose
     )
 
 

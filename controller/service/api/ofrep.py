@@ -6,7 +6,7 @@ protocol's own form, `errorCode` and `errorDetails`, because its clients lose an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
@@ -17,11 +17,11 @@ from controller.assignment.choice import Choice, Reason
 from controller.assignment.hashing import check_unit
 from controller.assignment.ruleset import Ruleset, SlotRules
 from controller.errors import InvalidInput, NotFound
-from controller.events.contracts import MAX_ATTRIBUTES, MAX_VALUE
 from controller.flow import assign as cases
 from controller.flow.actors import RECORDERS, Scope
 from controller.flow.exposure_tokens import LIFE_SECONDS, read_exposure, sign_exposure
 from controller.flow.exposures import Durability
+from controller.flow.pinning import Request
 from controller.service.api.assign import MOST_REQUESTS, asker
 from controller.service.http.calls import Answer, Call, answer, encode
 from controller.service.http.limits import HOT
@@ -42,6 +42,7 @@ REASONS: Final = {
 """OFREP's words for ours; every other reason is its DEFAULT."""
 
 _MISSING: Final = "TARGETING_KEY_MISSING"
+_INVALID: Final = "INVALID_CONTEXT"
 
 CODES: Final = {
     "not_found": "FLAG_NOT_FOUND",
@@ -110,10 +111,8 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
         ruleset = _ruleset(runtime, call)
         slot = call.path["slot"]
         rules = ruleset.slots.get(slot)
-        if rules is None or _is_closed(call, rules):
-            raise NotFound(f"There is no slot {slot!r:.80}.")
-        if _lacks_unit(call.body.context, rules):
-            raise _TargetingKeyMissing
+        if rules is not None and not _is_closed(call, rules):
+            _check_unit(rules, call.body.context)
         request = _request(slot, call.body.context, expose=True)
         choice, written = cases.assign(
             ruleset,
@@ -126,34 +125,20 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
         return answer(_shown(runtime, call, choice, request, written))
 
     def bulk(call: Call) -> Answer:
-        ruleset = _ruleset(runtime, call)
-        tag = _tag(call, ruleset, runtime.clock())
+        ruleset, who = _ruleset(runtime, call), asker(call)
+        failed, requests = _asked(call, ruleset)
+        choices = cases.assign_many(
+            ruleset, requests, asker=who, pins=runtime.pins, now=runtime.clock()
+        )
+        tag = _tag(call, choices, ruleset, runtime.clock())
         if call.request.if_none_match.contains_weak(tag):
             return Answer(status=304, headers={"ETag": f'"{tag}"'})
-        context = call.body.context
-        shown = [rules for rules in ruleset.slots.values() if not _is_closed(call, rules)]
-        unanswered = [rules for rules in shown if _lacks_unit(context, rules)]
-        if unanswered and len(unanswered) == len(shown):
-            raise _TargetingKeyMissing
-        requests = [
-            _request(rules.slot, context, expose=rules.bulk_expose)
-            for rules in shown
-            if rules not in unanswered
-        ]
-        choices, written = cases.assign_many(
-            ruleset,
-            requests,
-            asker=asker(call),
-            pins=runtime.pins,
-            exposures=runtime.exposures,
-            now=runtime.clock(),
-        )
+        written = cases.expose(choices, requests, asker=who, exposures=runtime.exposures)
         flags = [
             _shown(runtime, call, choice, request, written if request.expose else "none")
             for choice, request in zip(choices, requests, strict=True)
         ]
-        flags += [_failure(rules.slot, _MISSING, NEEDS_A_UNIT) for rules in unanswered]
-        return answer({"flags": flags}, ETag=f'"{tag}"')
+        return answer({"flags": [*flags, *failed]}, ETag=f'"{tag}"')
 
     def expose(call: Call) -> Any:
         met, refused = _met(runtime, call)
@@ -207,7 +192,13 @@ def ofrep_routes(runtime: WebRuntime) -> list[Route]:
 
 
 def _met(runtime: WebRuntime, call: Call) -> tuple[list[tuple[Choice, str]], list[RefusedToken]]:
-    """What the good tokens say; one that is not good costs only itself, unless none is good."""
+    """What the good tokens say; one that is not good costs only itself.
+
+    Raises
+    ------
+    InvalidInput
+        If none is good, with all of them.
+    """
     secret, now = runtime.settings.require_secret(), runtime.clock()
     met: list[tuple[Choice, str]] = []
     refused: list[RefusedToken] = []
@@ -215,9 +206,10 @@ def _met(runtime: WebRuntime, call: Call) -> tuple[list[tuple[Choice, str]], lis
         try:
             met.append(read_exposure(secret, call.project, token, now=now))
         except InvalidInput as error:
-            if index == len(refused) == len(call.body.tokens) - 1:
-                raise
-            refused.append(RefusedToken(index=index, code=error.code, detail=str(error)))
+            refused.append(RefusedToken(index=index, code=error.code, detail=error.message))
+    if not met:
+        every = [msgspec.structs.asdict(one) for one in refused]
+        raise InvalidInput(refused[-1].detail, field="tokens", rejected=every)
     return met, refused
 
 
@@ -232,44 +224,65 @@ def _is_closed(call: Call, rules: SlotRules) -> bool:
     return asker(call).is_client and not rules.clients
 
 
-def _lacks_unit(context: Mapping[str, Any], rules: SlotRules) -> bool:
-    """Whether the slot splits its units and the context names none."""
-    splits = rules.kill is None and rules.rollout is not None
-    return splits and context.get(TARGETING_KEY) in (None, "")
+def _check_unit(rules: SlotRules, context: Mapping[str, Any]) -> None:
+    """Refuse a context without a usable unit where the answer depends on it.
 
-
-def _request(slot: str, context: Mapping[str, Any], *, expose: bool) -> cases.Request:
+    Raises
+    ------
+    InvalidInput
+        If it is needed and missing, or no id.
+    """
+    if rules.kill is not None or rules.unreadable is not None:
+        return
     unit = context.get(TARGETING_KEY)
-    if unit is None or unit == "":
-        return cases.Request(slot=slot, unit=NOBODY, expose=False)
-    if not isinstance(unit, str):
-        raise InvalidInput(f"{TARGETING_KEY} must be a string.", field=TARGETING_KEY)
-    check_unit(unit)
-    wanted = context.get(EXPOSE, True)
-    return cases.Request(
+    if unit not in (None, ""):
+        check_unit(unit)
+    elif rules.rollout is not None:
+        raise _TargetingKeyMissing
+
+
+def _asked(call: Call, ruleset: Ruleset) -> tuple[list[dict[str, str]], list[Request]]:
+    """The flags that cannot be answered for this context, and the questions of the others.
+
+    Raises
+    ------
+    InvalidInput
+        If none can be answered.
+    """
+    context = call.body.context
+    failed: list[dict[str, str]] = []
+    requests: list[Request] = []
+    shown = [rules for rules in ruleset.slots.values() if not _is_closed(call, rules)]
+    for rules in shown:
+        try:
+            _check_unit(rules, context)
+        except InvalidInput as error:
+            failed.append(_failure(rules.slot, CODES.get(error.code, _INVALID), error.message))
+            if len(failed) == len(shown):
+                raise
+        else:
+            requests.append(_request(rules.slot, context, expose=rules.bulk_expose))
+    return failed, requests
+
+
+def _request(slot: str, context: Mapping[str, Any], *, expose: bool) -> Request:
+    """The question of one slot; nested values of a context decide nothing."""
+    unit = context.get(TARGETING_KEY)
+    if unit in (None, ""):
+        return Request(slot=slot, unit=NOBODY, expose=False)
+    attributes = {
+        name: value for name, value in context.items() if name not in (TARGETING_KEY, EXPOSE)
+    }
+    return Request(
         slot=slot,
         unit=unit,
-        attributes=_attributes(context) or None,
-        expose=expose and wanted is not False,
+        attributes=attributes or None,
+        expose=expose and context.get(EXPOSE, True) is not False,
     )
 
 
-def _attributes(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat part of a context: nested values decide nothing here."""
-    flat = {
-        name: value
-        for name, value in context.items()
-        if name not in (TARGETING_KEY, EXPOSE)
-        and name.isprintable()
-        and 0 < len(name) <= 256
-        and isinstance(value, str | int | float | bool)
-        and not (isinstance(value, int | float) and abs(value) > MAX_VALUE)
-    }
-    return dict(list(flat.items())[:MAX_ATTRIBUTES])
-
-
 def _shown(
-    runtime: WebRuntime, call: Call, choice: Choice, request: cases.Request, written: Durability
+    runtime: WebRuntime, call: Call, choice: Choice, request: Request, written: Durability
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "reason": choice.reason.value,
@@ -298,14 +311,18 @@ def _shown(
     }
 
 
-def _tag(call: Call, ruleset: Ruleset, now: float) -> str:
-    """Covers what the answer depends on: ruleset, context, kind of key, and the tokens' age."""
+def _tag(call: Call, choices: Sequence[Choice], ruleset: Ruleset, now: float) -> str:
+    """Covers what the answer says: ruleset, context, kind of key, the tokens' age, and the arms.
+
+    Pins move without a new ruleset, where units turn out to be one.
+    """
     parts = (
         call.project.encode(),
         str(ruleset.version).encode(),
         b"browser" if asker(call).is_client else b"server",
         str(int(now // TOKEN_RENEWED_SECONDS)).encode(),
         msgspec.json.encode(call.body.context, order="deterministic"),
+        *(f"{one.slot} {one.arm} {one.reason}".encode() for one in choices),
     )
     return sha256(b"\n".join(parts)).hexdigest()
 
@@ -313,7 +330,7 @@ def _tag(call: Call, ruleset: Ruleset, now: float) -> str:
 def _refused(problem: Problem) -> Answer:
     """A problem in OFREP's form; only one of a single flag names its key."""
     plain = problem_answer(problem)
-    code = CODES.get(problem.code, "INVALID_CONTEXT" if problem.status == 422 else "GENERAL")
+    code = CODES.get(problem.code, _INVALID if problem.status == 422 else "GENERAL")
     key = problem.instance.removeprefix(FLAGS).removeprefix("/")
     document = _failure(key, code, problem.detail)
     if not key:

@@ -19,7 +19,13 @@ from controller.service.http.cors import PREFLIGHT, Origins, is_preflight
 from controller.service.http.headers import with_security
 from controller.service.http.pipeline import CALLER, ROUTE, Pipeline
 from controller.service.http.problems import problem_answer, problem_of
-from controller.service.http.refusals import BadHost, BadPath, RouteNotFound, UriTooLong
+from controller.service.http.refusals import (
+    ONE_HOST,
+    BadHost,
+    BadPath,
+    RouteNotFound,
+    UriTooLong,
+)
 from controller.service.http.router import Router
 from controller.telemetry import Telemetry
 
@@ -118,9 +124,12 @@ class Door:
         return (self._refusal_below(path) or problem_answer)(problem)
 
     def _check_host(self, environ: WSGIEnvironment) -> None:
+        host = environ.get("HTTP_HOST")
+        if (host is None and environ.get("SERVER_PROTOCOL") == "HTTP/1.1") or "," in (host or ""):
+            raise BadHost(ONE_HOST)
         if self._hosts is None or environ.get("PATH_INFO") in HEALTH:
             return
-        if host_name(environ.get("HTTP_HOST", "")) not in self._hosts:
+        if host_name(host or "") not in self._hosts:
             raise BadHost(
                 "This service does not answer for that host; set CONTROLLER_PUBLIC_URL to the "
                 "address people use."

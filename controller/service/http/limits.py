@@ -1,4 +1,4 @@
-"""How often a caller may ask: a token bucket per key, and a brake on guessing passwords.
+"""How often a caller may ask: token buckets per key and address, a brake on guessing passwords.
 
 Counts live in the process. A deployment of N web processes therefore allows up to N times the rate;
 each process gets its share of the configured one, so that together they keep it.
@@ -6,6 +6,7 @@ each process gets its share of the configured one, so that together they keep it
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -30,6 +31,7 @@ class Rate:
 HOT: Final = Rate(per_second=5_000, burst=10_000)
 ADMIN: Final = Rate(per_second=200, burst=1_000)
 CLIENT: Final = Rate(per_second=50, burst=200)
+CLIENT_KEY: Final = Rate(per_second=1_000, burst=4_000)
 PUBLIC: Final = Rate(per_second=200, burst=1_000)
 FORM: Final = Rate(per_second=5, burst=60)
 
@@ -71,6 +73,22 @@ class Buckets:
                 return
             wait = (cost - bucket.left) / per_second
         raise RateLimited(retry_after=max(1, math.ceil(wait)))
+
+
+def caller_at(address: str | None) -> str:
+    """Who a client's address stands for: itself, or the /64 that one line of IPv6 has.
+
+    Whoever has one IPv6 address has as many as they like; they count as one.
+    """
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return str(address)
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(found) >> 64 << 64)}/64"
 
 
 @dataclass(slots=True)

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
-import yaml
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from controller.errors import InvalidInput
+from controller.plain_yaml import KeyTwice, NotFinite, read_yaml
 from controller.service.http.refusals import (
     BadEncoding,
     BadRequest,
@@ -188,9 +188,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise DuplicateKey(f"The key {twice!r:.80} stands twice in one object.")
+    _check_number_of_keys(found)
+    return found
+
+
+def _check_number_of_keys(found: Mapping[str, Any]) -> None:
     if len(found) > MOST_KEYS:
         raise TooManyKeys(f"An object has more than {MOST_KEYS} keys.")
-    return found
 
 
 def _number(text: str) -> float:
@@ -226,6 +230,7 @@ def _check_values(value: Any) -> None:
             if isinstance(item, str):
                 check_text(item)
             elif isinstance(item, dict):
+                _check_number_of_keys(item)
                 for key in item:
                     check_text(key)
                 below.extend(item.values())
@@ -247,32 +252,6 @@ def check_text(text: str) -> None:
         raise TooLong(f"A text is longer than {MOST_TEXT} characters.")
 
 
-class _StrictYaml(yaml.SafeLoader):
-    """Plain data only: no aliases (which can grow without bound) and no key twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias before it is followed."""
-        if self.check_event(yaml.AliasEvent):
-            raise MalformedJson("A YAML definition may not use anchors and aliases.")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are text, each once."""
-        pairs = [(self.construct_object(key, deep=True), key) for key, _ in node.value]
-        for key, place in pairs:
-            if not isinstance(key, str):
-                raise MalformedJson(f"The key at line {place.start_mark.line + 1} is not text.")
-        _object([(str(key), None) for key, _ in pairs])
-        return super().construct_mapping(node, deep=deep)
-
-
-# A date in a definition is text, as it would be in JSON.
-_StrictYaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def parse_yaml(raw: bytes) -> Any:
     """The value of a YAML definition, as JSON could have said it.
 
@@ -288,31 +267,19 @@ def parse_yaml(raw: bytes) -> Any:
             f"A YAML definition has at most {MOST_YAML} bytes; larger ones are JSON."
         )
     try:
-        text = raw.decode("utf-8")
-        value = yaml.load(text, Loader=_StrictYaml)  # noqa: S506 - a safe loader, narrowed
+        value = read_yaml(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise MalformedJson(f"The body is not UTF-8 at byte {error.start}.") from error
     except RecursionError as error:
         raise TooDeep(f"The YAML is nested deeper than {MOST_DEPTH} levels.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise MalformedJson(f"The body is not a plain YAML document: {first}.") from error
+    except KeyTwice as error:
+        raise DuplicateKey(f"The YAML is ambiguous: {error}.") from error
+    except NotFinite as error:
+        raise NonFinite(f"The YAML has no meaning in JSON: {error}.") from error
+    except ValueError as error:
+        raise MalformedJson(f"The body is not a plain YAML document: {error}.") from error
     _check_values(value)
-    _check_plain(value)
     return value
-
-
-def _check_plain(value: Any) -> None:
-    if isinstance(value, dict):
-        for item in value.values():
-            _check_plain(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_plain(item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise NonFinite("A number is infinite or not a number.")
-    elif not isinstance(value, str | int | float | bool | None):
-        raise MalformedJson(f"A {type(value).__name__} cannot stand in a definition.")
 
 
 # ---------------------------------------------------------------- types

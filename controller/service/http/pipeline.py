@@ -26,7 +26,14 @@ from controller.flow.ports.people import Replay
 from controller.flow.ports.work import Store
 from controller.service.http.authentication import Authenticator
 from controller.service.http.calls import ANONYMOUS, Answer, Call, Caller, encode
-from controller.service.http.limits import CLIENT, FORM, PUBLIC, Buckets
+from controller.service.http.limits import (
+    CLIENT,
+    CLIENT_KEY,
+    FORM,
+    PUBLIC,
+    Buckets,
+    caller_at,
+)
 from controller.service.http.loader import (
     JSON_TYPES,
     YAML_TYPES,
@@ -124,7 +131,7 @@ class Pipeline:
     def _let_in(self, route: Route, request: Request) -> Caller:
         if route.access.kind == "public":
             rate = FORM if route.reads == "form" else PUBLIC
-            self._buckets.take(f"address:{request.remote_addr}", rate)
+            self._buckets.take(f"address:{caller_at(request.remote_addr)}", rate)
             return ANONYMOUS
         if route.access.kind == "console":
             caller = self._sessions.find(request)
@@ -132,12 +139,20 @@ class Pipeline:
             try:
                 caller = self._authenticator.bearer(request)
             except Unauthenticated:
-                self._buckets.take(f"refused:{request.remote_addr}", PUBLIC)
+                self._buckets.take(f"refused:{caller_at(request.remote_addr)}", PUBLIC)
                 raise
         self._permit(route, request, caller)
-        limited = caller.key is not None and caller.key.client
-        self._buckets.take(caller.actor.name, CLIENT if limited else route.rate)
+        self._spend(route, request, caller)
         return caller
+
+    def _spend(self, route: Route, request: Request, caller: Caller) -> None:
+        """A client's key is everybody's: one of its holders must not use up what all have."""
+        name = caller.actor.name
+        if caller.key is None or not caller.key.client:
+            self._buckets.take(name, route.rate)
+            return
+        self._buckets.take(f"{name} at {caller_at(request.remote_addr)}", CLIENT)
+        self._buckets.take(name, CLIENT_KEY)
 
     def _permit(self, route: Route, request: Request, caller: Caller) -> None:
         access, actor = route.access, caller.actor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from controller.errors import ControllerError, InvalidInput
 
@@ -109,8 +110,11 @@ class BadPath(ControllerError):
     code = "bad_path"
 
 
+ONE_HOST: Final = "A request names one Host (RFC 9112, section 3.2)."
+
+
 class BadHost(ControllerError):
-    """The Host header names another host than this service answers for."""
+    """The Host header is missing or doubled, or names a host this service does not answer for."""
 
     code = "bad_host"
 

@@ -110,7 +110,7 @@ class WebRuntime:
     @cached_property
     def exposures(self) -> ExposureLog:
         """Exposures of remotely evaluated units."""
-        return ExposureLog(self.inbox, clock=self.clock)
+        return ExposureLog(self.inbox, clock=self.clock, telemetry=self.telemetry)
 
     @cached_property
     def counts(self) -> ProcessCounts:

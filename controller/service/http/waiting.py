@@ -2,11 +2,13 @@
 
 Each holds a thread of the web server, so a process seats only so many; whoever finds no seat is
 told when to come back. A stream ends after a minute and the browser connects again, which also
-bounds for how long a revoked session or key goes on listening.
+bounds for how long a revoked session or key goes on listening. A process that stops ends them all
+at once and says when to come back, each client to itself, so that they do not come together.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ class Seats:
 
     def __init__(self, number: int) -> None:
         self._free = BoundedSemaphore(number)
+        self.closed = False
 
     def take(self) -> None:
         """Sit down.
@@ -36,10 +39,14 @@ class Seats:
         Raises
         ------
         Overloaded
-            If every seat is taken.
+            If every seat is taken, or the process stops.
         """
-        if not self._free.acquire(blocking=False):
+        if self.closed or not self._free.acquire(blocking=False):
             raise Overloaded
+
+    def close(self) -> None:
+        """Nobody waits any longer; safe in a signal handler."""
+        self.closed = True
 
     def leave(self) -> None:
         """Get up."""
@@ -71,10 +78,10 @@ def wait_for_decision(
     seconds: float = WATCH_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return once something happened after `after`, or when the time is over."""
+    """Return once something happened after `after`, the time is over, or the process stops."""
     with seats.seat():
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        while time.monotonic() < ends and not seats.closed:
             if decisions_after(store, project, rollout, after):
                 return
             sleep(POLL_SECONDS)
@@ -87,7 +94,7 @@ def event_stream(store: Store, project: str, rollout: str, after: int, *, seats:
     """
     seats.take()
     return Answer(
-        body=Seated(_events(store, project, rollout, after), seats),
+        body=Seated(_events(store, project, rollout, after, seats), seats),
         media="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -110,11 +117,11 @@ class Seated:
             seats.leave()
 
 
-def _events(store: Store, project: str, rollout: str, after: int) -> Iterator[bytes]:
+def _events(store: Store, project: str, rollout: str, after: int, seats: Seats) -> Iterator[bytes]:
     yield b"retry: 2000\n\n"
     ends = time.monotonic() + STREAM_SECONDS
     spoke = time.monotonic()
-    while time.monotonic() < ends:
+    while time.monotonic() < ends and not seats.closed:
         for decision in decisions_after(store, project, rollout, after):
             after = decision.seq
             data = encode(decision_document(decision)).decode()
@@ -124,6 +131,8 @@ def _events(store: Store, project: str, rollout: str, after: int) -> Iterator[by
             yield b": alive\n\n"
             spoke = time.monotonic()
         time.sleep(POLL_SECONDS)
+    if seats.closed:
+        yield f"retry: {random.randint(500, 5000)}\n\n".encode()  # noqa: S311 - no secret
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from controller.errors import ControllerError, Unauthenticated
 from controller.service.http.problems import problem_answer, problem_of
-from controller.service.http.refusals import BadRequest, MethodNotAllowed
+from controller.service.http.refusals import ONE_HOST, BadHost, BadRequest, MethodNotAllowed
 
 MOST_HEADERS: Final = 100
 MOST_HEAD: Final = 16 * 1024
@@ -45,12 +45,12 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
 
     Raises
     ------
-    BadRequest, MethodNotAllowed
-        If it cannot be read, or is no GET.
+    BadRequest, BadHost, MethodNotAllowed
+        If it cannot be read, names no host or two, or is no GET.
+    asyncio.LimitOverrunError
+        If it is longer than the reader's limit.
     """
     raw = await reader.readuntil(b"\r\n\r\n")
-    if len(raw) > MOST_HEAD:
-        raise BadRequest("The request's head is too long.")
     first, *lines = raw.decode("latin-1").split("\r\n")[:-2]
     parts = first.split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or len(lines) > MOST_HEADERS:
@@ -62,7 +62,11 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise BadRequest("A header cannot be read.")
+        if name.lower() == "host" and "host" in headers:
+            raise BadHost(ONE_HOST)
         headers[name.lower()] = value.strip()
+    if "host" not in headers and parts[2] == "HTTP/1.1":
+        raise BadHost(ONE_HOST)
     path, _, query = parts[1].partition("?")
     tickets = parse_qs(query).get("ticket", [])
     return Head(path, tickets[0] if len(tickets) == 1 else None, headers)

@@ -55,13 +55,12 @@ class StreamRuntime:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The process as deployed: notes and checked keys from Redis."""
-        from redis.asyncio import Redis
-
+        from controller.storage.redis.connection import connect_async
         from controller.storage.redis.keys import project_of_key
         from controller.storage.redis.notes import follow_all
 
         namespace = settings.redis_namespace
-        client = Redis.from_url(settings.redis_url, socket_connect_timeout=2.0, socket_timeout=5.0)
+        client = connect_async(settings.redis_url)
         return cls(
             host=settings.host,
             port=settings.stream_port,

@@ -16,14 +16,17 @@ import signal
 from collections import defaultdict
 
 from controller.errors import ControllerError, Unavailable
+from controller.service.http.refusals import BadRequest
 from controller.service.http.tickets import read_ticket
-from controller.service.stream.request import Head, read_head, refusal, respond
+from controller.service.stream.request import MOST_HEAD, Head, read_head, refusal, respond
 from controller.service.stream.runtime import Note, StreamRuntime
 
 log = logging.getLogger(__name__)
 
 STREAM_PATH = "/v1/ruleset/stream"
 HEAD_SECONDS = 5.0
+DRAIN_SECONDS = 0.5
+MOST_DRAINED = 64
 MOST_BUFFERED = 64 * 1024
 MOST_GREETING = 1_000
 RESUBSCRIBE_SECONDS = 0.5
@@ -58,7 +61,7 @@ class Streams:
             with contextlib.suppress(ValueError, RuntimeError):  # not in a main thread
                 loop.add_signal_handler(name, self.stop)
         server = await asyncio.start_server(
-            self._meet, self._runtime.host, self._runtime.port, backlog=2048, limit=16 * 1024
+            self._meet, self._runtime.host, self._runtime.port, backlog=2048, limit=MOST_HEAD
         )
         self.port = server.sockets[0].getsockname()[1]
         log.info("stream_listening", extra={"port": self.port})
@@ -145,9 +148,13 @@ class Streams:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await read_head(reader)
                 project = await self._let_in(head, writer)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (TimeoutError, OSError, asyncio.IncompleteReadError):
             writer.transport.abort()
             return
+        except asyncio.LimitOverrunError:
+            respond(writer, *refusal(BadRequest("The request's head is too long.")))
+            await _drained(reader)
+            project = None
         except ControllerError as error:
             respond(writer, *refusal(error))
             project = None
@@ -218,6 +225,15 @@ class Streams:
 def _retry() -> bytes:
     """How long a client should wait before it connects again: a crowd is spread over seconds."""
     return f"retry: {random.randint(500, 5000)}\n\n".encode()  # noqa: S311 - no secret
+
+
+async def _drained(reader: asyncio.StreamReader) -> None:
+    """Take what still comes: a connection closed over unread bytes loses its answer with them."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            for _ in range(MOST_DRAINED):
+                if not await reader.read(MOST_HEAD):
+                    return
 
 
 async def _closed(writer: Writer) -> None:

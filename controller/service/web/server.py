@@ -55,6 +55,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._runtime.counts.start()
         return create_app(self._runtime)
 
+    def dismiss(self) -> None:
+        """The worker process stops: whoever waits for something to happen is sent away now."""
+        if self._runtime is not None:
+            self._runtime.seats.close()
+
     def leave(self) -> None:
         """The worker process ends: what waits in memory is written first."""
         if self._runtime is not None:

@@ -1,8 +1,9 @@
-"""A gunicorn worker that spends no thread on a request before its head is there.
+"""A gunicorn worker that spends no thread on a request before the whole of it is there.
 
 gunicorn's threaded worker gives every connection a thread as soon as it is accepted, so a handful
 of clients that send half a header line and wait would keep everybody else out. Here the main loop
-collects the head; a thread takes over when it is complete, and a body has to arrive in time.
+collects the head and the body; a thread takes over when they are complete. A body that does not
+arrive in time is cut off: a thread gets the head, and refuses the request.
 
 A thread that has answered keeps the connection while nobody else needs the thread, so a client that
 asks again costs neither a turn of the main loop nor a hand-over. Requests that can be read in one
@@ -17,6 +18,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -28,7 +30,8 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
 )
 
 from controller.service.web.answers import Sending
-from controller.service.web.connections import HEAD_END, Connection
+from controller.service.web.bodies import MOST_COLLECTED
+from controller.service.web.connections import HEAD_END, Connection, Replayed
 from controller.service.web.crew import Crew
 from controller.service.web.plain import Limits, PlainRequest, read_plain
 
@@ -37,7 +40,14 @@ READ_SECONDS: Final = 20.0
 BEAT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.1
 ROOM: Final = 50
+PART_SECONDS: Final = 2.0
+MOST_DRAINED: Final = 64 * 1024
 FULL_SECONDS: Final = 1.0
+UNFINISHED_SECONDS: Final = 5.0
+"""So long a process that stops waits for the rest of a request: less than its own grace, or what
+it holds in memory would not be written."""
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of incomplete requests in one process; beyond, the largest is cut off."""
 FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
@@ -51,6 +61,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._reading: dict[Any, float] = {}
+        self._uploads: dict[Connection, float] = {}  # in order of their ends
+        self._held = 0
+        self._parting: dict[Connection, float] = {}
         self._beat_at = self._parent_seen_at = self._looked_at = self._full_until = 0.0
         self._shared: dict[str, Any] = {**base_environ(self.cfg), "wsgi.multithread": True}
         self._limits = _plain_limits(self.cfg)
@@ -85,9 +98,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._collect_head(conn, client)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: no thread waits for a next request any longer."""
+        """SIGTERM: no thread waits for a next request, or for something to happen, any longer."""
         super().handle_exit(sig, frame)
         self.tpool.disperse()
+        dismiss = getattr(self.app, "dismiss", None)
+        if dismiss is not None:
+            dismiss()
 
     # ------------------------------------------------------------ the clock
 
@@ -113,15 +129,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.nr_conns >= self.worker_connections:
             for conn in islice(self.keepalived_conns or self.pending_conns, ROOM):
                 conn.timeout = 0.0
+            if not (self.keepalived_conns or self.pending_conns):
+                self._cut_uploads(list(islice(self._uploads, ROOM)))
+            self._end_all(list(islice(self._parting, ROOM)))
         super().murder_keepalived(force)
 
     def murder_pending(self) -> None:
-        """Close what sends no head in time, and stop reading from what sends no body in time."""
+        """Close what sends no head in time, and cut off what sends no body in time."""
         now = time.monotonic()
         if self.alive and now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         super().murder_pending()
+        self._cut_uploads([conn for conn, ends in self._uploads.items() if now > ends])
+        self._end_all([conn for conn, ends in self._parting.items() if now > ends])
         for conn, deadline in self._reading.copy().items():
             if now > deadline:
                 self._reading.pop(conn, None)
@@ -130,9 +151,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _cap_keepalive(self, deadline: float) -> None:
         """A worker that stops waits as briefly for those that have not said anything yet."""
         super()._cap_keepalive(deadline)
+        latest = time.monotonic() + UNFINISHED_SECONDS
         for conn in self.pending_conns:
-            if not conn.head:
-                conn.timeout = min(conn.timeout, deadline)
+            conn.timeout = min(conn.timeout, latest if conn.head else deadline)
+        self._uploads = {conn: min(ends, latest) for conn, ends in self._uploads.items()}
         self.pending_conns = deque(sorted(self.pending_conns, key=lambda conn: conn.timeout))
 
     # ------------------------------------------------------------ the main loop
@@ -161,10 +183,73 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.nr_conns -= 1
             conn.close()
             return
+        if piece:
+            self._await_body(conn)
+        else:
+            self._hand_over(conn, cut=True)
+
+    def _await_body(self, conn: Connection, *, is_short: bool = False) -> None:
+        """Hand a complete request over; collect the body of any other.
+
+        Parameters
+        ----------
+        is_short : bool
+            A thread has found that more has to come.
+        """
+        body = conn.announced
+        if body is None or body.has_come(conn.head):
+            self._hand_over(conn, cut=is_short or (body is not None and body.is_endless))
+            return
+        if body.is_asked_for and len(conn.head) == body.start and not conn.tell_to_go_on():
+            self._hand_over(conn, cut=True)
+            return
+        conn.body, conn.coming, conn.head = body, bytearray(conn.head), b""
+        self._held += len(conn.coming)
+        self._uploads[conn] = time.monotonic() + READ_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._collect_body, conn))
+
+    def _collect_body(self, conn: Connection, client: socket.socket) -> None:
+        try:
+            piece = client.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        conn.coming += piece
+        self._held += len(piece)
+        assert conn.body is not None
+        if conn.body.has_come(conn.coming):
+            self._begin(conn, cut=conn.body.is_endless)
+        elif not piece or len(conn.coming) > MOST_COLLECTED:
+            self._begin(conn, cut=True)
+        elif self._held > MOST_HELD:
+            self._begin(max(self._uploads, key=lambda one: len(one.coming)), cut=True)
+
+    def _begin(self, conn: Connection, *, cut: bool) -> None:
+        """Give what was collected to a thread; of what is cut the head, which it refuses."""
+        assert conn.body is not None
+        del self._uploads[conn]
+        self.poller.unregister(conn.sock)
+        self._held -= len(conn.coming)
+        conn.head = bytes(conn.coming[: conn.body.start] if cut else conn.coming)
+        conn.body, conn.coming = None, bytearray()
+        self._hand_over(conn, cut=cut)
+
+    def _hand_over(self, conn: Connection, *, cut: bool) -> None:
+        conn.cut = cut
+        if cut:
+            _stop_reading(conn.sock)
         self.tpool.add(conn)
 
+    def _cut_uploads(self, conns: Iterable[Connection]) -> None:
+        for conn in conns:
+            self._begin(conn, cut=True)
+
     def _take_back(self, conn: Connection) -> None:
-        """A thread gives a connection back: part of a head has come, or nothing."""
+        """A thread gives a connection back: part of a request has come, or nothing."""
+        if conn.is_complete:
+            self._await_body(conn, is_short=True)
+            return
         if conn.head:
             self._await_head(conn)
             return
@@ -175,8 +260,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         on_readable = partial(self.on_client_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, on_readable)
 
-    def _lose(self) -> None:
+    def _part(self, conn: Connection) -> None:
+        """Close once the client has, or has had time to read.
+
+        To close before could cost it the answer's end (RFC 9112, section 9.6).
+        """
+        self._parting[conn] = time.monotonic() + PART_SECONDS
+        try:
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (ValueError, OSError):
+            self._lose(conn)  # it was closed by whoever broke off
+
+    def _drain(self, conn: Connection, client: socket.socket) -> None:
+        try:
+            piece = client.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        conn.drained += len(piece)
+        if not piece or conn.drained > MOST_DRAINED:
+            self._end_all([conn])
+
+    def _end_all(self, conns: Iterable[Connection]) -> None:
+        for conn in conns:
+            self.poller.unregister(conn.sock)
+            self._lose(conn)
+
+    def _lose(self, conn: Connection) -> None:
+        self._parting.pop(conn, None)
         self.nr_conns -= 1
+        conn.close()
 
     # ------------------------------------------------------------ the threads
 
@@ -187,14 +301,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             is_over = self._answer_all(conn)
         finally:
             if is_over:
-                try:
-                    conn.close(graceful=True)
-                finally:
-                    self.method_queue.defer(self._lose)
+                conn.end_answer()
+                self.method_queue.defer(self._part, conn)
 
     def _answer_all(self, conn: Connection) -> bool:
         """Answer while there is something; whether the connection is at its end."""
-        while self._answer(conn):
+        while (kept := self._answer(conn)) is not False:
+            if kept is None:
+                self.method_queue.defer(self._take_back, conn)
+                return False
             if conn.is_complete:  # sent ahead; but others may have been waiting
                 if self.tpool.is_wanted:
                     self.tpool.add(conn)
@@ -218,27 +333,36 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.head = b""
         return conn.is_complete
 
-    def _answer(self, conn: Connection) -> bool:
-        """Answer one request; whether the connection may be kept."""
+    def _answer(self, conn: Connection) -> bool | None:
+        """Answer one request; whether the connection may be kept, None where it has to come yet."""
         request = self._plain(conn)
-        return self._answer_any(conn) if request is None else self._answer_plain(conn, request)
+        if request is None:
+            return self._answer_any(conn)
+        if request.body is None:
+            return None
+        return self._answer_plain(conn, request)
 
-    def _answer_any(self, conn: Connection) -> bool:
-        """Let gunicorn read and answer; the body has to arrive within `READ_SECONDS`."""
+    def _answer_any(self, conn: Connection) -> bool | None:
+        """Let gunicorn read and answer; None where the main loop has to see to the body first."""
+        body = None if conn.cut else conn.announced
+        if body is not None and (not body.has_come(conn.head) or body.is_endless):
+            return None
+        conn.cut |= body is not None and body.is_too_large
         self._reading[conn] = time.monotonic() + READ_SECONDS
         try:
             conn.init()
             conn.data_ready = True
-            conn.parser.unreader.unread(conn.head)
+            unreader = conn.parser.unreader
+            unreader.sock = replayed = Replayed(conn.head, conn.sock)
             conn.head = b""
             kept = bool(self.handle(conn))
-            conn.head = conn.parser.unreader.take_buffered() if kept else b""
+            conn.head = unreader.take_buffered() + replayed.rest if kept else b""
         finally:
             self._reading.pop(conn, None)
         return kept
 
     def _plain(self, conn: Connection) -> PlainRequest | None:
-        """The request, its body read, if it is plain; else everything is left as it came."""
+        """The request, with its body if that has come, if it is plain; else all is left there."""
         head_end = conn.head.find(HEAD_END)
         if self._limits is None or head_end < 0:
             return None
@@ -248,25 +372,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if request is None:
             return None
         ends = request.start + request.length
-        if len(conn.head) < ends and not self._read_body(conn, ends):
-            return None
+        if len(conn.head) < ends:
+            return None if conn.cut else request
         request.take_body(conn.head)
         conn.head = conn.head[ends:]
         return request
 
-    def _read_body(self, conn: Connection, ends: int) -> bool:
-        self._reading[conn] = time.monotonic() + READ_SECONDS
-        try:
-            while len(conn.head) < ends:
-                piece = conn.sock.recv(ends - len(conn.head))
-                if not piece:
-                    return False
-                conn.head += piece
-        except OSError:
-            return False
-        finally:
-            self._reading.pop(conn, None)
-        return True
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Nobody waits for the rest of a body that was refused."""
+        return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
 
     def _base(self, conn: Connection) -> dict[str, Any]:
         """What the environment of every plain request of a connection holds."""

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from controller.flow.actors import Role, Scope
+from controller.rollout.states import Verb
+from controller.service.api.rollouts import STOPS
 from tests.web import Web
 
 NORTH = {"attribute": "region", "op": "eq", "value": "north"}
@@ -177,11 +179,67 @@ def test_nothing_is_smuggled_in_with_a_drop(
     assert found.headers["ETag"] == etag
 
 
-@pytest.mark.parametrize("scope", [Scope.READ, Scope.INGEST, Scope.RULESET, Scope.STOP])
-def test_a_drop_still_needs_somebody_who_may_stop(
+@pytest.mark.parametrize("scope", list(Scope))
+def test_of_all_keys_those_that_may_stop_give_up_a_challenger(
     web: Web, three: dict[str, Any], scope: Scope
 ) -> None:
-    path, _ = live(web, three)
+    path, etag = live(web, three)
     edit = f"{path}/actions/edit"
-    assert web.call("POST", edit, web.keys[scope], json=DROP).status_code == 403
     assert web.call("POST", edit, web.tokens[Role.VIEWER], json=DROP).status_code == 403
+    tried = web.call("POST", f"{edit}?dry_run=1", web.keys[scope], json=DROP)
+    made = web.call("POST", edit, web.keys[scope], json=DROP)
+    if scope in (Scope.STOP, Scope.ADMIN):
+        assert (tried.status_code, made.status_code) == (200, 200), made.json
+        assert made.json["status"]["allocation"]["dropped"] == {
+            "challenger-2": "dropped_by_operator"
+        }
+        entries = web.call("GET", "/v1/audit", web.keys[Scope.READ]).json["entries"]
+        (actor,) = (one["actor"] for one in entries if one["action"] == "rollout_edit")
+        assert actor == f"key:{web.keys[scope].split('_')[1]}"
+    else:
+        assert (tried.status_code, made.status_code) == (403, 403)
+        found = web.call("GET", path, web.keys[Scope.READ])
+        assert found.headers["ETag"] == etag
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"weights": {"champion": 0.2, "challenger-1": 0.8, "challenger-2": 0}},
+        {"weights": {"champion": 0.9, "challenger-1": 0.05, "challenger-2": 0.05}},
+        {"eligible": NORTH},
+        {"eligible": None},
+        {**DROP, "eligible": NORTH},
+        {**DROP, "eligible": None},
+    ],
+    ids=["drops and shrinks", "shrinks", "narrows", "widens", "drop narrows", "drop widens"],
+)
+def test_of_all_keys_an_administrators_alone_edits_anything_else(
+    web: Web, three: dict[str, Any], scope: Scope, wanted: dict[str, Any]
+) -> None:
+    path, etag = live(web, three)
+    made = web.call(
+        "POST", f"{path}/actions/edit", web.keys[scope], json=wanted, headers={"If-Match": etag}
+    )
+    found = web.call("GET", path, web.keys[Scope.READ])
+    if scope is Scope.ADMIN:
+        nothing_new = wanted == {"eligible": None}
+        assert made.status_code == (422 if nothing_new else 200), made.json
+        return
+    assert (made.status_code, made.json["code"]) == (403, "not_permitted")
+    assert found.headers["ETag"] == etag
+
+
+@pytest.mark.parametrize("verb", [one for one in Verb if one not in (*STOPS, Verb.EDIT)])
+def test_a_key_that_may_stop_can_ask_for_nothing_else(
+    web: Web, three: dict[str, Any], verb: Verb
+) -> None:
+    path, etag = live(web, three)
+    made = web.call(
+        "POST",
+        f"{path}/actions/{verb.value}",
+        web.keys[Scope.STOP],
+        headers={"If-Match": etag},
+    )
+    assert (made.status_code, made.json["code"]) == (403, "not_permitted")

@@ -1,4 +1,4 @@
-"""The web and stream processes stay light: no statsmodels, pandas or scipy.stats (DESIGN 22)."""
+"""The web and stream processes stay light: no statsmodels, pandas or scipy.stats."""
 
 from __future__ import annotations
 

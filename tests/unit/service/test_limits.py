@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.service.http.limits import Buckets, Rate, SignInThrottle
+from controller.service.http.limits import Buckets, Rate, SignInThrottle, caller_at
 from controller.service.http.refusals import RateLimited
 
 
@@ -60,6 +60,23 @@ def test_the_refusal_says_when_to_return() -> None:
     assert refused.value.retry_after == 1
     clock.now += refused.value.retry_after
     buckets.take("a", RATE)
+
+
+@pytest.mark.parametrize(
+    ("address", "stands_for"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0:7:1:2:3:4", "2001:db8:0:7::/64"),
+        ("2001:0db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        (None, "None"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_address_stands_for_whoever_has_it(address: str | None, stands_for: str) -> None:
+    assert caller_at(address) == stands_for
 
 
 def test_memory_is_bounded() -> None:

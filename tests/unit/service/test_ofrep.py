@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.assignment.choice import Pin
 from controller.flow.actors import Scope
 from controller.flow.exposure_tokens import LIFE_SECONDS
+from controller.flow.live import live_rollouts
+from controller.flow.ports_pins import PinKey
 from controller.service.api.ofrep import TOKEN_RENEWED_SECONDS
+from tests.merging import SPEND, TYPE, except_units, publish_exceptions
+from tests.traffic import World
 from tests.web import Web, serving
 
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -106,7 +113,12 @@ def test_a_token_that_is_not_good_costs_only_itself(
     assert [one["index"] for one in answer.json["rejected"]] == [0, 2]
     assert {one["code"] for one in answer.json["rejected"]} == {"invalid_input"}
     assert used(good).json == {"exposure": "durable", "rejected": []}
-    assert used("junk", "more junk").status_code == 422
+    none = used("junk", "more junk")
+    assert none.status_code == 422
+    assert [(one["index"], one["code"]) for one in none.json["rejected"]] == [
+        (0, "invalid_input"),
+        (1, "invalid_input"),
+    ]
     now = web.runtime.clock()
     monkeypatch.setitem(vars(web.runtime), "clock", lambda: now + LIFE_SECONDS + 1)
     over = used(good)
@@ -143,3 +155,84 @@ def test_a_changed_slot_changes_the_tag(web: Web) -> None:
     web.define("newcomer")
     web.runtime.rulesets.fresh("default")
     assert ask(web, FLAGS, {"targetingKey": "u"}, If_None_Match=tag).status_code == 200
+
+
+# ---------------------------------------------------------------- with a rollout
+
+
+@dataclass
+class Split:
+    """A live rollout in a slot of its own, beside a slot at rest."""
+
+    web: Web
+    world: World
+
+    @property
+    def slot(self) -> str:
+        return self.world.plan.slot.key
+
+    def pin(self, unit: str, arm: str) -> None:
+        """As the worker does for a unit that turned out to be another."""
+        (one,) = live_rollouts(self.web.store)
+        key = PinKey(project="default", unit_type=TYPE, unit=unit)
+        pin = Pin(allocation=1, arm=arm, bucket=0)
+        self.web.runtime.pins.impose([(key, pin)], one.rollout.id, ttl_seconds=3600)
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Iterator[Split]:
+    with serving(tmp_path, limited=False) as served:
+        world = World(served.database, [SPEND])
+        except_units(served.store, ["somebody"])
+        publish_exceptions(served.store)
+        yield Split(served, world)
+
+
+def test_a_tag_does_not_outlive_the_arm_it_was_given_for(split: Split) -> None:
+    unit = split.world.units(1, arm="champion")[0]
+    context = {"targetingKey": unit}
+    first = ask(split.web, FLAGS, context)
+    tag = first.headers["ETag"]
+    assert [flag["variant"] for flag in first.json["flags"]] == ["champion"]
+    assert ask(split.web, FLAGS, context, If_None_Match=tag).status_code == 304
+    split.pin(unit, "challenger")
+    merged = ask(split.web, FLAGS, context, If_None_Match=tag)
+    assert merged.status_code == 200
+    assert [flag["variant"] for flag in merged.json["flags"]] == ["challenger"]
+    again = ask(split.web, FLAGS, context, If_None_Match=merged.headers["ETag"])
+    assert again.status_code == 304
+
+
+BAD_UNITS: list[Any] = ["a\u0085", "x" * 257, "x" * 200 + "\u00e9" * 50, "", 7, ["u"], None]
+
+
+@pytest.mark.parametrize("unit", BAD_UNITS)
+def test_a_kill_reaches_what_is_no_unit_by_every_door(unit: Any, split: Split) -> None:
+    web, slot = split.web, split.slot
+    web.define("rest")
+    killed = web.call("POST", f"/v1/slots/{slot}/kill", web.keys[Scope.STOP], json={})
+    assert killed.status_code == 200
+    web.runtime.rulesets.refresh("default")
+    context = {} if unit is None else {"targetingKey": unit}
+    single = ask(web, f"{FLAGS}/{slot}", context)
+    assert (single.status_code, single.json["metadata"]["reason"]) == (200, "KILLED")
+    (flag,) = (flag for flag in ask(web, FLAGS, context).json["flags"] if flag["key"] == slot)
+    assert flag["metadata"]["reason"] == "KILLED"
+    if isinstance(unit, str):
+        key, asked = web.keys[Scope.EVALUATE], {"slot": slot, "unit": unit}
+        plain = web.call("POST", "/v1/assign", key, json=asked)
+        assert (plain.status_code, plain.json["reason"]) == (200, "KILLED")
+        batch = web.call("POST", "/v1/assign/batch", key, json={"requests": [asked]})
+        assert batch.json["assignments"][0]["reason"] == "KILLED"
+
+
+def test_in_bulk_a_bad_unit_costs_only_the_slots_that_need_one(split: Split) -> None:
+    web, slot = split.web, split.slot
+    web.call("POST", f"/v1/slots/{slot}/kill", web.keys[Scope.STOP], json={})
+    web.define("rest")
+    web.runtime.rulesets.refresh("default")
+    flags = ask(web, FLAGS, {"targetingKey": "a\u0007"}).json["flags"]
+    assert {flag["key"]: flag.get("errorCode") for flag in flags} == {
+        slot: None,
+        "rest": "INVALID_CONTEXT",
+    }

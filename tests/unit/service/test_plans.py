@@ -164,6 +164,13 @@ def test_an_unknown_baseline_is_said(web: Web) -> None:
     assert plan(web).json["code"] == "baseline_unknown"
 
 
+@pytest.mark.parametrize("mean", [-10, 0])
+def test_a_relative_margin_needs_a_champion_above_zero(web: Web, mean: float) -> None:
+    answer = plan(web, baselines={"errors": {"mean": mean, "sd": 5}})
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_input")
+    assert "state margin, a number" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("mde", [1e-7, 1e-12, 1e-200])
 def test_an_effect_that_no_number_of_units_shows_is_refused(web: Web, mde: float) -> None:
     web.define(oec={"metric": "cost", "mde": mde})

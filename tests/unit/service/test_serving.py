@@ -193,6 +193,33 @@ def test_a_batch_exposes_only_who_says_so(web: Web) -> None:
     assert [one["exposure"] for one in found[1:]] == ["none"] * 3
 
 
+LARGE = {
+    "bytes": {"note": "x" * 5000},
+    "entries": {f"a{number}": number for number in range(60)},
+}
+
+
+@pytest.mark.parametrize("attributes", LARGE.values(), ids=LARGE)
+def test_large_attributes_cost_neither_their_item_nor_the_others(
+    attributes: dict[str, Any], web: Web
+) -> None:
+    web.define()
+    unit = f"large-{len(attributes)}"
+    asked = [
+        {"slot": "late", "unit": unit, "attributes": attributes, "expose": True},
+        {"slot": "late", "unit": "x" * 257},
+        {"slot": "late", "unit": f"{unit}-other", "expose": True},
+    ]
+    answer = web.call(
+        "POST", "/v1/assign/batch", web.keys[Scope.EVALUATE], json={"requests": asked}
+    )
+    found = answer.json["assignments"]
+    assert [one["reason"] for one in found] == ["NO_ROLLOUT", "INVALID_UNIT", "NO_ROLLOUT"]
+    assert [one["exposure"] for one in found] == ["durable", "none", "durable"]
+    single = assign(web, slot="late", unit=f"{unit}-alone", attributes=attributes)
+    assert (single.status_code, single.json["exposure"]) == (200, "durable")
+
+
 def test_a_kill_reaches_remote_evaluation_within_two_seconds(web: Web) -> None:
     web.define(fallback={"name": "rule", "version": "0"})
     assert assign(web, slot="late", unit="u").json["reason"] == "NO_ROLLOUT"

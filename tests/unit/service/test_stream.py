@@ -23,6 +23,7 @@ from controller.storage.redis.notes import RedisNotes, RulesetCopy, follow_all
 from controller.telemetry import Telemetry
 from tests.loops import run_apart
 
+HOST = "Host: 127.0.0.1"
 SECRET = "a secret that web and stream share, long enough"
 
 
@@ -81,7 +82,7 @@ async def open_line(
     streams: Streams, target: str, *lines: str, method: str = "GET"
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", streams.port)
-    writer.write("\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", "")).encode())
+    writer.write("\r\n".join((f"{method} {target} HTTP/1.1", HOST, *lines, "", "")).encode())
     await writer.drain()
     return reader, writer
 
@@ -210,6 +211,30 @@ def test_only_get_is_spoken(valkey: EmbeddedValkey) -> None:
     async def story() -> None:
         async with streaming(valkey) as streams:
             assert (await ask(streams, STREAM_PATH, method="POST"))[0] == 405
+
+    run_apart(story())
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X: x\r\n" * 101 + b"\r\n", 400),
+        (b"GET /livez HTTP/1.0\r\n\r\n", 200),
+        (b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+    ],
+    ids=["no host", "two hosts", "long", "many lines", "1.0", "plain"],
+)
+def test_every_head_gets_an_answer(valkey: EmbeddedValkey, head: bytes, status: int) -> None:
+    async def story() -> None:
+        async with streaming(valkey) as streams:
+            reader, writer = await asyncio.open_connection("127.0.0.1", streams.port)
+            writer.write(head)
+            answer = await reader.read()
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+            writer.close()
 
     run_apart(story())
 
