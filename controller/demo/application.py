@@ -24,6 +24,10 @@ from controller.demo.models import TrainedModel, cost
 from controller.demo.scenario import CLICK, CLICKS_SLOT, COST
 
 LATER_SEASONS_PART: Final = 20
+MOST_WAITING: Final = 10_000
+"""Events that may wait for delivery before nobody new is served: half of what the SDK holds."""
+MOST_AT_ONCE: Final = 1_000
+"""Units served in one step, so that catching up does not fill the SDK's queue either."""
 
 
 class Model(Protocol):
@@ -65,6 +69,9 @@ class Service(Protocol):
         attributes: Mapping[str, Any] | None = None,
     ) -> object:
         """Report an outcome."""
+
+    def counts(self) -> dict[str, int]:
+        """What became of the events so far."""
 
 
 class FlightDesk:
@@ -124,11 +131,16 @@ class FlightDesk:
 
     @property
     def day(self) -> date:
-        """The recorded date that is now; the last one when all is over."""
-        return date_at(min(self._season_minute(), self._clock.ends))
+        """The recorded date that is served now; the last one when all is over."""
+        behind = self._due[self._next] if self._next < len(self._due) else self._clock.ends
+        return date_at(min(self._season_minute(), float(behind), self._clock.ends))
 
     def step(self) -> None:
-        """Serve the scheduled hours that have begun, then report the aircraft that have arrived."""
+        """Serve the scheduled hours that have begun, then report the aircraft that have arrived.
+
+        While too many events wait for delivery nobody is served: the demo falls behind its
+        calendar instead of losing what it reports. Aircraft in the air are reported all the same.
+        """
         self._serve_due()
         if self._again and self._next >= len(self._ids):
             self._season, self._next = self._season + 1, 0
@@ -142,6 +154,7 @@ class FlightDesk:
 
     def _serve_due(self) -> None:
         upto = int(np.searchsorted(self._due, self._season_minute(), side="right"))
+        upto = min(upto, self._next + _room(self._service))
         if upto > self._next:
             due = self._flying(range(self._next, upto))
             for slot in self._slots:
@@ -212,6 +225,7 @@ class ClickDesk:
     def step(self) -> None:
         """Serve the visitors who have come since the last step."""
         upto = int(np.searchsorted(self._due, self._clock.reached(), side="right"))
+        upto = min(upto, self._next + _room(self._service))
         while self._next < upto and not self._queues.exhausted:
             unit = self._units[self._next]
             self._next += 1
@@ -225,6 +239,11 @@ class ClickDesk:
                     slot=CLICKS_SLOT,
                     event_id=f"{CLICKS_SLOT}/{unit}/{CLICK}",
                 )
+
+
+def _room(service: Service) -> int:
+    """How many may be served in one step; none while too many events wait for delivery."""
+    return 0 if service.counts().get("events_waiting", 0) > MOST_WAITING else MOST_AT_ONCE
 
 
 def _digest(choice: Choice) -> str:

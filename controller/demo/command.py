@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     """
     if find_spec("sklearn") is None:
         raise SetupFailed(
-            "The demo trains real models and needs scikit-learn: install rollout-controller[demo]."
+            "The demo trains real models and needs scikit-learn; in a checkout: "
+            'pip install ".[demo]"'
         )
     # Batches are small: threads that wait for each other would take the service's core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -101,6 +101,29 @@ def write_report(
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def lost_events(events: Mapping[str, int]) -> int:
+    """Events that never counted: refused, invalid, or given up on their way.
+
+    Parameters
+    ----------
+    events : mapping of str to int
+        As the SDK counts them.
+    """
+    fine = ("events_delivered", "events_waiting")
+    return sum(
+        number for name, number in events.items() if name.startswith("events_") and name not in fine
+    )
+
+
+def closing(found: Sequence[Standing], *, report: Path | None, events: Mapping[str, int]) -> str:
+    """How it ended, in one sentence: verdicts, the report file, and events lost."""
+    ended = ", ".join(f"{one.slot} {one.verdict} ({one.state})" for one in found)
+    lost = lost_events(events)
+    told = f"{lost:,} LOST, so no verdict above is reliable" if lost else "none lost"
+    written = f"; report in {report}" if report is not None else ""
+    return f"{ended}; {events.get('events_delivered', 0):,} events delivered, {told}{written}."
+
+
 class Progress:
     """One line that changes on a terminal, and a line that stays whenever something happened.
 

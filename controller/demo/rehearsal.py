@@ -7,7 +7,7 @@ real policy, with the product's own statistics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -286,6 +286,9 @@ def _share_nonzero(moments: EpochMoments) -> EpochMoments:
 
     def binary(arm: ArmMoments) -> ArmMoments:
         share = arm.nonzero / arm.n if arm.n else 0.0
-        return replace(arm, mean=share, m2=arm.n * share * (1.0 - share))
+        m2 = arm.n * share * (1.0 - share)
+        return ArmMoments(n=arm.n, mean=share, m2=m2, nonzero=arm.nonzero)
 
-    return replace(moments, control=binary(moments.control), treatment=binary(moments.treatment))
+    return EpochMoments(
+        epoch=moments.epoch, control=binary(moments.control), treatment=binary(moments.treatment)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -18,10 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 from controller.cli.client import ProblemAnswer, ServiceClient
 from controller.cli.exits import Exit
 from controller.cli.supervisor import StopAsked, Supervisor
-from controller.cli.up import running, settings_from
+from controller.cli.up import quieter, running, settings_from
 from controller.demo.operators import approve_open, ask, define, existing, submit
 from controller.demo.people import introduce, seed_salts
-from controller.demo.progress import Progress, Standing, standings, write_report
+from controller.demo.progress import (
+    Progress,
+    Standing,
+    closing,
+    lost_events,
+    standings,
+    write_report,
+)
 from controller.demo.scenario import (
     APPROVERS,
     AUTHOR,
@@ -51,7 +57,7 @@ def run_demo(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0, or 1 if a rollout was still on its way after `max_seconds`.
+        0, or 1 if a rollout was still on its way after `max_seconds` or events were lost.
 
     Raises
     ------
@@ -59,14 +65,15 @@ def run_demo(options: argparse.Namespace) -> int:
         With a sentence saying what stands in the way and what to do.
     """
     began = time.monotonic()
+    demo = None
     with _own_data_dir(options) as settings, ThreadPoolExecutor(1) as trainer:
         material = trainer.submit(_load_material)
         with suppress(StopAsked), running(settings) as service:
             demo = _Demo(service.supervisor, service.settings, options, began)
             service.wait_until_ready()
             demo.open(material.result())
-            return demo.watch()
-    return Exit.OK
+            demo.watch()
+    return Exit.OK if demo is None else demo.conclude()
 
 
 def _load_material() -> Material:
@@ -78,9 +85,7 @@ def _load_material() -> Material:
 @contextmanager
 def _own_data_dir(options: argparse.Namespace) -> Iterator[Settings]:
     """The settings; without --data-dir on a directory that ends with the demo."""
-    settings = settings_from(options)
-    if "CONTROLLER_LOG_LEVEL" not in os.environ:
-        settings = replace(settings, log_level="warning")  # a request a line would bury the story
+    settings = quieter(settings_from(options), watched=True)
     if options.data_dir is not None:
         yield settings
         return
@@ -135,7 +140,7 @@ class _Demo:
             again=not self._options.headless,
         )
 
-    def watch(self) -> int:
+    def watch(self) -> None:
         """Keep everything running; headless until every rollout has ended or time is up."""
         self._supervisor.on_tick = self._tick
         try:
@@ -144,10 +149,15 @@ class _Demo:
             self.close()
         if self._options.report is not None:
             seconds = time.monotonic() - self._began
-            write_report(
-                Path(self._options.report), self._found, seconds=seconds, events=self._events
+            write_report(self._options.report, self._found, seconds=seconds, events=self._events)
+
+    def conclude(self) -> int:
+        """Say how it ended, once everything has stopped; the exit code."""
+        if self._found:
+            self._progress.note(
+                closing(self._found, report=self._options.report, events=self._events)
             )
-        return self._code
+        return Exit.FAILURE if lost_events(self._events) else self._code
 
     def close(self) -> None:
         """Close the desks, before the service that they talk to is stopped by who started it."""

@@ -38,7 +38,9 @@ def pages_of(world: World) -> Iterator[tuple[str, str]]:
     yield "rollouts", "/"
     for name, rollout in rollouts.items():
         yield f"rollout-{name}", f"/rollouts/{rollout}"
-    yield "confirm-rollback", f"/rollouts/{rollouts['waiting']}/actions/rollback"
+    for verb in ("rollback", "pause", "promote"):
+        yield f"confirm-{verb}", f"/rollouts/{rollouts['waiting']}/actions/{verb}"
+    yield "confirm-undo", f"/rollouts/{rollouts['promoted']}/actions/undo"
     yield "approvals", "/approvals"
     yield "approval", f"/approvals/{proposal}"
     yield "slots", "/slots"

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.corners import corner_pages, empty_pages
 from tests.browser.screenshots import at_the_door, pages_of, sign_in
-from tests.browser.watching import ACCESSIBILITY, FAINT, OVERFLOW, Watch
+from tests.browser.watching import ACCESSIBILITY, CUT, FAINT, OVERFLOW, Watch
 from tests.browser.world import World
 
 pytestmark = pytest.mark.browser
@@ -52,6 +52,7 @@ def test_every_page_is_clean_whole_and_named(
         assert page.evaluate(ACCESSIBILITY) == [], name
         assert page.evaluate(OVERFLOW) == [], name
         assert page.evaluate(FAINT) == [], name
+        assert not is_narrow(page) or page.evaluate(CUT) == [], name
         expected = [one for one in watch.problems if "404" in one and name == "refusal"]
         assert watch.problems == expected, name
         watch.problems.clear()
@@ -74,8 +75,53 @@ def test_odd_and_empty_pages_are_clean_whole_and_named(
             assert page.evaluate(ACCESSIBILITY) == [], name
             assert page.evaluate(OVERFLOW) == [], name
             assert page.evaluate(FAINT) == [], name
+            assert not is_narrow(page) or page.evaluate(CUT) == [], name
             assert watch.problems == [], name
         context.close()
+
+
+def is_narrow(page: Page) -> bool:
+    assert page.viewport_size is not None
+    return page.viewport_size["width"] <= 360
+
+
+def test_a_telephone_shows_the_header_in_two_rows(browser: Browser, console: str) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    sign_in(page, console, "omar")
+    tops = page.evaluate(
+        "() => [...document.querySelectorAll('.bar nav li')]"
+        ".map((one) => one.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 6
+    assert len(set(tops)) == 1, "the whole navigation in one row"
+    context.close()
+
+
+def test_a_printed_page_is_whole(browser: Browser, console: str, world: World) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    sign_in(page, console, "omar")
+    page.goto(f"{console}/approvals/{world.open_proposal(world.rollouts['waiting'])}")
+    page.emulate_media(media="print")
+    expect(page.locator("#decide")).to_be_hidden()
+    breaks = page.locator(".card").first.evaluate("(one) => getComputedStyle(one).breakInside")
+    assert breaks == "auto", "a card longer than a sheet would leave the sheet before it empty"
+    colours = page.locator(".key.band").first.evaluate(
+        "(one) => getComputedStyle(one, '::before').printColorAdjust"
+    )
+    assert colours == "exact"
+    context.close()
+
+
+def test_nothing_stands_alone_on_a_line(browser: Browser, console: str, world: World) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    sign_in(page, console, "omar")
+    page.goto(f"{console}/rollouts/{world.rollouts['waiting']}")
+    display = page.locator(".act > p.hint").last.evaluate("(one) => getComputedStyle(one).display")
+    assert display == "block", "or the full stop after a link becomes a line"
+    context.close()
 
 
 def test_faint_text_would_be_found(browser: Browser) -> None:

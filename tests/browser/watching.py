@@ -59,6 +59,11 @@ OVERFLOW = """() => {
 }"""
 
 
+CUT = """() => [...document.querySelectorAll(".scroll:has(> .cards)")]
+  .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.getAttribute("aria-label"))"""
+
+
 FAINT = """() => {
   if (matchMedia("(forced-colors: active)").matches) return [];
   const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});

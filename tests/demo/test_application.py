@@ -12,7 +12,7 @@ import pytest
 
 from controller.assignment.choice import Choice, Model, Reason
 from controller.assignment.hashing import BUCKETS, bucket, hash_unit
-from controller.demo.application import ClickDesk, FlightDesk
+from controller.demo.application import MOST_AT_ONCE, MOST_WAITING, ClickDesk, FlightDesk
 from controller.demo.bandit import load_bandit
 from controller.demo.clock import RecordedTime, started_at
 from controller.demo.flights import Flights
@@ -27,6 +27,10 @@ class Ledger:
     digests: Mapping[str, str]
     told: list[tuple[str, str, str, float | None]] = field(default_factory=list)
     event_ids: set[str] = field(default_factory=set)
+    waiting: int = 0
+
+    def counts(self) -> dict[str, int]:
+        return {"events_delivered": 7, "events_waiting": self.waiting}
 
     def assign(
         self, slot: str, *, unit: str, attributes: Mapping[str, Any] | None = None
@@ -179,6 +183,48 @@ def test_no_outcome_is_reported_before_its_aircraft_has_arrived(
         seen = len(ledger.told)
     assert desk.reported > 100
     assert desk.served > desk.reported
+
+
+def test_nobody_new_is_served_while_too_many_events_wait(week: Flights, models: Models) -> None:
+    hands = Hands()
+    begins = float(week.predict_minute[0])
+    clock = RecordedTime(
+        started_at=hands.at, begins=begins, ends=begins + 5 * 24 * 60, lasts_seconds=20, now=hands
+    )
+    ledger = Ledger({})
+    desk = FlightDesk(
+        ledger, flights=week, models={}, default=models.champion, slots=["a"], clock=clock
+    )
+    _run(desk, hands, seconds=5)
+    served, reported, day = desk.served, desk.reported, desk.day
+    ledger.waiting = MOST_WAITING + 1
+    _run(desk, hands, seconds=30)
+    assert desk.served == served > 0
+    assert desk.reported > reported, "aircraft in the air still arrive"
+    assert desk.day == day, "the calendar waits with the traffic"
+    ledger.waiting = 0
+    told = len(ledger.told)
+    hands.at += 0.1
+    desk.step()
+    assert desk.served == served + MOST_AT_ONCE
+    assert len(ledger.told) - told <= 2 * MOST_AT_ONCE
+    _run(desk, hands, seconds=10)
+    assert desk.finished
+    assert desk.served == len(week), "nothing was left out"
+
+
+def test_visitors_wait_too_while_too_many_events_wait() -> None:
+    hands = Hands()
+    log = load_bandit()
+    ends = float(log.arrival_second[-1])
+    clock = RecordedTime(started_at=hands.at, begins=0.0, ends=ends, lasts_seconds=60, now=hands)
+    ledger = Ledger({}, waiting=MOST_WAITING + 1)
+    desk = ClickDesk(ledger, log, clock)
+    _run(desk, hands, seconds=30)
+    assert desk.served == 0
+    ledger.waiting = MOST_WAITING
+    desk.step()
+    assert desk.served == MOST_AT_ONCE
 
 
 def test_after_december_the_same_flights_fly_again_as_new_departures(

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from controller.demo.progress import LATER, Progress, Standing, standing, write_report
+from controller.demo.progress import (
+    LATER,
+    Progress,
+    Standing,
+    closing,
+    lost_events,
+    standing,
+    write_report,
+)
 
 WEATHER = {"name": "weather-boosting", "version": "2013.2"}
 
@@ -115,3 +123,16 @@ def test_the_end_of_december_is_told_once() -> None:
     for later in (False, True, True):
         progress.show("2013-04-02", 10, [], later=later)
     assert stream.getvalue() == f"   85 s  {LATER}\n"
+
+
+def test_one_sentence_tells_the_end() -> None:
+    found = standing("s", _document("RolledBack", "ROLLBACK", "guardrail_harm", units=5, look=2))
+    fine = {"events_delivered": 264_000, "events_waiting": 3, "ruleset_fetches": 9}
+    assert lost_events(fine) == 0
+    assert closing([found], report=Path("r.json"), events=fine) == (
+        "s ROLLBACK (RolledBack); 264,000 events delivered, none lost; report in r.json."
+    )
+    lossy = {**fine, "events_queue_full": 28_000, "events_refused_413": 77}
+    assert lost_events(lossy) == 28_077
+    told = closing([found], report=None, events=lossy)
+    assert told.endswith("28,077 LOST, so no verdict above is reliable.")

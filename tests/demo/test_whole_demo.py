@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller.demo.progress import lost_events
 from controller.flow.aggregate import drain
 from controller.storage.sql.database import Database
 from controller.storage.sql.ingest import SqlIngest
@@ -53,7 +54,7 @@ def test_the_demo_ends_by_itself_with_its_verdicts_through_kills(tmp_path: Path)
     began = time.monotonic()
     up = start(
         tmp_path / "data",
-        *("--headless", "--auto-approve", "--seed", "1"),
+        *("--headless", "--auto-approve"),
         *("--report", str(report), "--max-seconds", str(SECONDS)),
         command="demo",
     )
@@ -82,6 +83,10 @@ def test_the_demo_ends_by_itself_with_its_verdicts_through_kills(tmp_path: Path)
     _drain(up.data_dir)
     ledger = _count(up.data_dir / "main.db", "select count(*) from ledger")
     events = told["events"]
+    assert lost_events(events) == 0, events
+    said = up.log.read_text()
+    assert "none lost; report in" in said.splitlines()[-1]
+    assert "child_killed" not in said
     assert ledger >= events["events_delivered"] > 100_000
     assert ledger <= events["events_delivered"] + events.get("events_waiting", 0) + 500
     votes = _count(up.data_dir / "main.db", "select count(distinct voter) from votes")

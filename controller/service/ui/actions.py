@@ -152,8 +152,7 @@ class _Told:
 
 def _now(view: View) -> tuple[str, str]:
     status = view.status
-    part = status["enrolled"] * status["reach"]["share"]
-    return numbers.share(part), numbers.share(status["challenger_traffic"])
+    return numbers.share(status["enrolled_traffic"]), numbers.share(status["challenger_traffic"])
 
 
 def _shares(view: View, enrolled: float, challenger: float) -> Effect:
@@ -170,8 +169,8 @@ def _stage(view: View, index: int) -> tuple[str, Effect]:
     allocation = view.status["allocation"]
     weights = (allocation or view.document["spec"])["weights"] or {}
     challengers = sum(part for arm, part in weights.items() if arm != CHAMPION)
-    challengers *= 1.0 - (allocation["retired"] if allocation else 0.0)
-    return numbers.share(enrolled), _shares(view, enrolled, enrolled * challengers)
+    split = enrolled * (1.0 - (allocation["retired"] if allocation else 0.0))
+    return numbers.share(enrolled), _shares(view, split, split * challengers)
 
 
 def _submit(_view: View) -> _Told:
@@ -204,7 +203,8 @@ def _pause(view: View) -> _Told:
         "The service may still roll back to protect."
     )
     effect = (("Next steps", "as the evidence allows", "none"),)
-    return _Told(label=f"Pause at {_now(view)[0]}", words=words, effect=effect)
+    label = f"Pause at {_now(view)[0]}" if view.status["enrolled"] else "Pause"
+    return _Told(label=label, words=words, effect=effect)
 
 
 def _resume(_view: View) -> _Told:
@@ -214,7 +214,7 @@ def _resume(_view: View) -> _Told:
 
 
 def _rollback(view: View) -> _Told:
-    old = view.champion.label
+    old = view.status["rollback_target"]["label"]
     words = (
         f"Everybody gets {old} within seconds. This attempt is over: to try again, a new attempt "
         "starts with new evidence. No reason has to be given."
@@ -229,7 +229,7 @@ def _abort(view: View) -> _Told:
 
 
 def _undo(view: View) -> _Told:
-    old = view.champion.label
+    old = view.status["rollback_target"]["label"]
     words = f"{old} is the champion again and serves everybody within seconds."
     effect = (("Champion", view.challenger, old),)
     return _Told(label=f"Undo: back to {old}", words=words, effect=effect)
@@ -241,7 +241,7 @@ def _edit(view: View) -> _Told:
         "evidence goes on. What is pending is void, because it described another split."
     )
     number = view.status["allocation"]["number"] if view.status["allocation"] else 0
-    effect = (("Allocation", str(number), str(number + 1)),)
+    effect = (("Allocation", str(number), "a new one"),)
     return _Told(label="Change split or eligibility", words=words, effect=effect)
 
 

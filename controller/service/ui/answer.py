@@ -19,13 +19,25 @@ _TELLING = ("oec.", "guardrail.", "harm.", "integrity.srm", "fresh.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A clause or guard in words: how it came out, what was observed against what."""
+    """A clause or guard in words: how it came out, what was observed against what.
+
+    Attributes
+    ----------
+    flip : str
+        What would turn it over, to be read after "if" or "until"; or `never:` and why.
+    """
 
     name: str
     text: str
     result: str
     detail: str
     flip: str
+
+    @property
+    def until(self) -> str:
+        """How long it stands as it does, as a sentence without its first capital."""
+        never, _, why = self.flip.partition("never: ")
+        return f"until {self.flip}." if never or not why else f"not in this attempt: {why}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +57,7 @@ class Box:
 def box_of(view: View, panels: list[Panel]) -> Box:
     """What the evidence and the policy say together."""
     tone, glyph, title = _headline(view)
-    clauses = tuple(_clause(one) for one in view.status["verdict"]["clauses"])
+    clauses = tuple(_clause(view, one) for one in view.status["verdict"]["clauses"])
     waiting = [one for one in view.status["next"]["waiting_on"] if one["guard"] != "approved"]
     live = not view.state.terminal
     return Box(
@@ -153,14 +165,22 @@ def _people(view: View) -> str | None:
     return f"{people} must approve ({have} of {need} have)."
 
 
-def _clause(one: Mapping[str, Any]) -> Condition:
+def _clause(view: View, one: Mapping[str, Any]) -> Condition:
     return Condition(
         name=one["id"],
-        text=words.clause(one["id"]),
+        text=_asks(view, one["id"]),
         result=one["result"],
         detail=_detail(one["id"], one["observed"], one["threshold"]),
         flip=words.humane(one["flip_if"]),
     )
+
+
+def _asks(view: View, name: str) -> str:
+    """What a clause asks for; the arm that its name ends with is told with its model."""
+    for arm in view.plan.challengers if view.plan else ():
+        if name.endswith(f".{arm}") and arm_words(view, arm):
+            return words.clause(name.removesuffix(f".{arm}"), of=arm_words(view, arm))
+    return words.clause(name)
 
 
 def _guard(one: Mapping[str, Any]) -> Condition:

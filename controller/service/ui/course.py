@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from controller.assignment.hashing import BUCKETS
 from controller.experiments.plans import CHAMPION
 from controller.flow import numbers
 from controller.rollout.states import State
@@ -136,7 +137,7 @@ def traffic_of(view: View) -> Traffic:
     """The traffic of a rollout."""
     status = view.status
     reach = status["reach"]
-    enrolled = numbers.share(status["enrolled"] * reach["share"])
+    enrolled = numbers.share(status["enrolled_traffic"])
     challenger = numbers.share(status["challenger_traffic"])
     steps = share_steps(view)
     spoken = f"Now {enrolled} of traffic is split and {challenger} meets the challenger."
@@ -163,18 +164,29 @@ def traffic_of(view: View) -> Traffic:
 
 
 def share_steps(view: View) -> list[Shares]:
-    """Both shares after every decision that changed them."""
+    """Both shares after every decision that changed them; what is retired is not split any more."""
     found: list[Shares] = []
+    killed, retired = False, 0.0
     for one in view.decisions:
-        enrolled = one.document.get("enrolled")
-        meets = one.document.get("challenger_share")
-        if isinstance(enrolled, list) and isinstance(meets, list):
-            met = 1.0 if one.action == "complete" else meets[1]
-            step = Shares(at=one.at, enrolled=enrolled[1], challenger=met)
-            if not found or (found[-1].enrolled, found[-1].challenger) != (enrolled[1], met):
-                found.append(step)
+        enrolled, meets = (one.document.get(name) for name in ("enrolled", "challenger_share"))
+        killed = one.action == "kill" or (killed and one.action != "kill_lifted")
+        retired = 0.0 if one.action == "promote" else _retired(one.document, retired)
+        if not (isinstance(enrolled, list) and isinstance(meets, list)):
+            continue
+        split = 0.0 if killed else enrolled[1] * (1.0 - retired)
+        met = 1.0 if one.action == "complete" else 0.0 if killed else meets[1]
+        if not found or (found[-1].enrolled, found[-1].challenger) != (split, met):
+            found.append(Shares(at=one.at, enrolled=split, challenger=met))
     moved = [index for index, step in enumerate(found) if step.enrolled or step.challenger]
     return found[max(0, moved[0] - 1) :] if moved else []
+
+
+def _retired(facts: Mapping[str, Any], before: float) -> float:
+    """The share that is retired after a decision; only an edit changes it."""
+    changed = facts.get("retired")
+    if not isinstance(changed, list):
+        return before
+    return float(sum(end - start for start, end in changed[1])) / BUCKETS
 
 
 def _until(view: View) -> datetime:

@@ -93,9 +93,14 @@ def standing(view: View) -> EditForm:
     kept = {arm: share * living for arm, share in allocation["weights"].items() if arm != CHAMPION}
     shares = {CHAMPION: 1.0 - sum(kept.values()), **kept}
     return EditForm(
-        weights="\n".join(f"{arm} = {share:.2%}" for arm, share in shares.items()),
+        weights="\n".join(f"{arm} = {_percent(share)}" for arm, share in shares.items()),
         eligible=_text(allocation["eligible"]),
     )
+
+
+def _percent(share: float) -> str:
+    """Two decimals at most: a share as a person would write it."""
+    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def _arms(view: View) -> list[tuple[str, str]]:

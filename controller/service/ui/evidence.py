@@ -16,7 +16,7 @@ from controller.service.http.calls import Answer, Call, encode
 from controller.service.http.router import Route, console
 from controller.service.ui import times, words
 from controller.service.ui.console import Console, page_route
-from controller.service.ui.panels import Figures, figures_of
+from controller.service.ui.panels import Figures, figures_of, validity_of
 from controller.service.ui.plan_terms import terms_of
 from controller.service.ui.words import Badge
 
@@ -33,6 +33,7 @@ class Line:
     badge: Badge
     reason: str
     figures: Figures
+    validity: str
     n: str
     tests: tuple[Mapping[str, str], ...]
 
@@ -59,6 +60,7 @@ def evidence_routes(pages: Console) -> list[Route]:
                 terms=terms_of(Plan.from_document(found)) if is_plan else None,
                 plan=found["plan_sha256"] if is_look else "",
                 lines=_lines(found) if is_look else [],
+                several=is_look and len(found["srm"]["exposed"]) > 2,
                 srm=_srm(found) if is_look else [],
             )
 
@@ -105,6 +107,7 @@ def _lines(document: Mapping[str, Any]) -> list[Line]:
             badge=words.VERDICTS[one["verdict"]],
             reason=words.why(metric, one),
             figures=figures_of(one, Measure()),
+            validity=validity_of(one),
             n=numbers.count(sum(arm["n"] for arm in metric["arms"].values())),
             tests=tuple(_test(test) for test in one["tests"]),
         )
@@ -119,14 +122,15 @@ def _test(test: Mapping[str, Any]) -> Mapping[str, str]:
         "claim": test["claim"].replace("_", " "),
         "mode": test["mode"],
         "look": numbers.count(test["look"]),
-        "evidence": numbers.share(test["t"]),
+        "evidence": numbers.planned(test["t"]) if test["look"] else numbers.UNKNOWN,
         "score": numbers.score(test["z"]),
         "bound": numbers.UNKNOWN if test["bound"] is None else f"{test['bound']:.3f}",
         "alpha": f"{test['alpha']:g}",
         "spent": f"{test['alpha_spent']:.3g}" if test["mode"] == "planned" else numbers.UNKNOWN,
         "p": numbers.probability(test["p"]),
         "e-value": numbers.UNKNOWN if test["e_value"] is None else f"{test['e_value']:.3g}",
-        "crossed": f"{crossed['direction'].replace('_', ' ')}, look {crossed['look']}"
+        "crossed": f"{crossed['direction'].replace('_', ' ')}, at the rollout's look "
+        f"{crossed['look']}"
         if crossed
         else "no",
     }

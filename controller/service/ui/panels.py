@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from markupsafe import Markup
 
@@ -113,6 +113,12 @@ class Panel:
         `differing` what the difference is an average of where they do not.
     resolution : str
         How exact the levels of a quantile are; empty for other metrics.
+    validity : str
+        When the interval holds: at every look, or as of the look that ended its test.
+    gathered : str
+        How much of the planned evidence there is, or when its test looks for the first time.
+    marks : tuple of Mark
+        The decisions in the picture, one of each kind: its legend.
     """
 
     id: str
@@ -125,9 +131,11 @@ class Panel:
     badge: Badge
     reason: str
     figures: Figures
+    validity: str
     n: int
-    t: float | None
+    gathered: str
     planned: bool
+    marks: tuple[Mark, ...]
     arms: tuple[Arm, ...]
     rows: tuple[Row, ...]
     difference: Markup | None
@@ -159,6 +167,14 @@ def figures_of(comparison: Mapping[str, Any], measure: Measure, *, over: bool = 
         else measure.difference(comparison["margin"], decimals).lstrip("+"),
         instead=_instead(comparison, over=over),
     )
+
+
+def validity_of(comparison: Mapping[str, Any]) -> str:
+    """When an interval holds: that of a planned test that is over is its last look's, and stays."""
+    test = next((one for one in comparison["tests"] if one["claim"] != "harm"), None)
+    if test is None or test["mode"] != "planned" or test["crossed"] is None:
+        return "holds however often one looks"
+    return f"as of look {test['crossed']['look']}, where its test ended"
 
 
 def _instead(comparison: Mapping[str, Any], *, over: bool) -> str:
@@ -205,6 +221,7 @@ def panel_of(
     figures = figures_of(comparison, measure, over=over)
     drawn = [one for one in thinned(seen) if one.estimate is not None]
     crossing = _crossing_words(test)
+    marks = marks_of(view)
     says = _difference_words(key, figures, drawn)
     strong = _strength_words(drawn, peeked) if planned else ""
     stands = view.watched and view.state is State.PROMOTED
@@ -220,9 +237,11 @@ def panel_of(
         badge=badge,
         reason=words.why(metric, comparison),
         figures=figures,
+        validity=validity_of(comparison),
         n=sum(one["n"] for one in metric["arms"].values()),
-        t=test["t"] if planned else None,
+        gathered=_gathered_words(view, test),
         planned=planned,
+        marks=tuple(_legend(marks, drawn)),
         arms=tuple(_arms(view, metric, measure)),
         rows=tuple(_rows(drawn, measure, comparison)),
         difference=difference_chart(
@@ -231,7 +250,7 @@ def panel_of(
                 measure=measure,
                 better=better,
                 guards=not decides,
-                marks=marks_of(view),
+                marks=marks,
                 peeked=peeked,
                 words=says,
             )
@@ -333,7 +352,7 @@ def _rows(drawn: Sequence[Seen], measure: Measure, comparison: Mapping[str, Any]
             n=numbers.count(one.n),
             estimate=measure.difference(one.estimate, decimals),
             interval=interval_text(one.low, one.high, measure, decimals),
-            t=numbers.planned(one.t),
+            t=numbers.planned(None if one.z is None else one.t),
             z=numbers.score(one.z),
             bound=numbers.UNKNOWN if one.bound is None else f"{one.bound:.2f}",
             along_time=f"{difference.along(drawn, one):.4f}",
@@ -343,30 +362,41 @@ def _rows(drawn: Sequence[Seen], measure: Measure, comparison: Mapping[str, Any]
     ]
 
 
+_RAISED: Final = ("up", "busy", "started, raised or resumed")
+_PROMOTED: Final = ("up", "good", "promoted")
+_BACK: Final = ("down", "bad", "back to the champion")
+_SHAPES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "start": _RAISED,
+    "advance": _RAISED,
+    "promote": _PROMOTED,
+    "complete": _PROMOTED,
+    "pause": ("bars", "care", "paused"),
+    "resume": _RAISED,
+    "proposal_opened": ("diamond", "care", "put before people"),
+    "roll_back": _BACK,
+    "undo": _BACK,
+    "kill": ("square", "bad", "kill switch"),
+}
+
+
 def marks_of(view: View) -> list[Mark]:
     """The decisions that belong on a time axis."""
-    shapes = {
-        "start": ("up", "busy"),
-        "advance": ("up", "busy"),
-        "promote": ("up", "good"),
-        "complete": ("up", "good"),
-        "pause": ("bars", "care"),
-        "resume": ("up", "busy"),
-        "proposal_opened": ("diamond", "care"),
-        "roll_back": ("down", "bad"),
-        "undo": ("down", "bad"),
-        "kill": ("square", "bad"),
-    }
+    found = [(one, *_SHAPES[one.action]) for one in view.decisions if one.action in _SHAPES]
     return [
         Mark(
             at=one.at,
-            shape=shapes[one.action][0],
-            tone=shapes[one.action][1],
+            shape=shape,
+            tone=tone,
+            kind=kind,
             words=f"{words.action(one.action)}, {times.full(one.at)}, by {one.actor}",
         )
-        for one in view.decisions
-        if one.action in shapes
+        for one, shape, tone, kind in found
     ]
+
+
+def _legend(marks: Sequence[Mark], drawn: Sequence[Seen]) -> list[Mark]:
+    """One mark of each kind that the picture shows."""
+    return list({one.kind: one for one in marks if difference.is_within(drawn, one)}.values())
 
 
 # ---------------------------------------------------------------- words
@@ -395,6 +425,15 @@ def _strength_words(drawn: Sequence[Seen], peeked: Excursion | None) -> str:
     return text
 
 
+def _gathered_words(view: View, test: Mapping[str, Any]) -> str:
+    if test["mode"] != "planned":
+        return "no planned end"
+    if test["look"] == 0 and view.plan is not None:
+        first = numbers.share(view.plan.policy.oec.first_look)
+        return f"first test at {first} of the planned evidence"
+    return f"{numbers.planned(test['t'])} of the planned evidence"
+
+
 def _crossing_words(test: Mapping[str, Any]) -> str | None:
     crossed = test["crossed"]
     if crossed is None:
@@ -402,8 +441,8 @@ def _crossing_words(test: Mapping[str, Any]) -> str | None:
     at = times.instant(crossed["taken_at"])
     assert at is not None
     what = {
-        "better": "The upper bound was crossed",
-        "worse": "The lower bound was crossed",
+        "better": "The bound for “better” was crossed",
+        "worse": "The bound for “worse” was crossed",
         "not_worse": "The limit was shown to hold",
         "harm": "The harm alarm went off",
         "futile": "The test became hopeless",

@@ -168,7 +168,7 @@ def _resting(work: Work, call: Call, rollout: Indexed, details: Listed) -> Line:
     return Line(
         id=rollout.id,
         slot=rollout.slot,
-        challenger=models[0].label if len(models) == 1 else f"{len(models)} challengers",
+        challenger=" and ".join(model.label for model in models),
         champion=f"{champion['name']} {champion['version']}" if champion else "the champion",
         badge=state_badge(
             rollout.state.value,

@@ -21,7 +21,7 @@ from controller.service.http.calls import Answer, Call
 from controller.service.http.router import Route
 from controller.service.ui import times
 from controller.service.ui.console import Console, may, page_route, redirect
-from controller.service.ui.words import KILLED, STATES, Badge
+from controller.service.ui.words import KILLED, Badge, state_badge
 
 STOPPERS = (Role.OPERATOR, Role.APPROVER, Role.ADMIN)
 LIFTERS = (Role.OPERATOR, Role.ADMIN)
@@ -201,12 +201,25 @@ def _line(work: Work, call: Call, stored: StoredSlot) -> Line:
         guardrails=tuple(one.metric for one in slot.guardrails),
         policies=slot.policies,
         observe=slot.observe,
-        badge=KILLED if stored.kill else STATES[live.state.value] if live else AT_REST,
+        badge=_badge(work, call, stored, live),
         live=live,
         killed=_killed(stored),
         targets=targets,
         tags=slot.tags,
         reach=reach_of(work, call.project, slot),
+    )
+
+
+def _badge(work: Work, call: Call, stored: StoredSlot, live: Rollout | None) -> Badge:
+    """What its rollout is called everywhere else; a kill switch says so even where none lives."""
+    if stored.kill is not None or live is None:
+        return AT_REST if stored.kill is None else KILLED
+    return state_badge(
+        live.state.value,
+        paused=bool(live.paused),
+        waiting=work.approvals.open_for(call.project, live.id) is not None,
+        killed=False,
+        verdict=live.verdict.value,
     )
 
 

@@ -32,7 +32,7 @@ class View:
     Attributes
     ----------
     document : mapping
-        The status document (CONTRACT section 3), as the API answers it.
+        The status document, as the API answers it.
     plan : Plan or None
         None for a draft.
     looks : sequence of LookEntry
@@ -76,10 +76,14 @@ class View:
 
     @property
     def challenger(self) -> str:
-        """What the challenger is called; several are counted."""
-        if len(self.challengers) == 1:
-            return self.challengers[0].label
-        return f"{len(self.challengers)} challengers"
+        """What the challengers are called that have not been given up."""
+        weights = (self.status["allocation"] or {}).get("weights", {})
+        left = [model for arm, model in self._arms.items() if arm != CHAMPION and weights.get(arm)]
+        return " and ".join(model.label for model in left or self.challengers)
+
+    @property
+    def _arms(self) -> Mapping[str, Model]:
+        return {} if self.plan is None else self.plan.arms
 
     @property
     def proposal(self) -> Mapping[str, Any] | None:

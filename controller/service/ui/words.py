@@ -87,11 +87,15 @@ REASONS: Final[dict[str, str]] = {
     "not_finite": "a value is too large to calculate with",
     "information_fell": "corrections took back more evidence than arrived",
     "baseline_zero": "the champion stands at zero, so nothing can be relative to it",
-    "denominator_zero": "the ratio's denominator is zero",
-    "collinear": "the covariate says the same as the metric",
+    "baseline_not_positive": (
+        "the champion does not stand above zero, so a relative margin means nothing: state it "
+        "as a number"
+    ),
+    "denominator_zero": "the ratio's denominator is zero in an arm",
     "grid_exceeded": "values lie outside the grid that was fixed before the start",
     "not_planned": "nothing was planned for this comparison",
     "no_look_yet": "the first look is still to come",
+    "covariate_differs": "the covariate differs between the arms: it is not from before exposure",
     "zero_variance": "every unit so far has the same value, so nothing can be compared",
     "after_decision": "this outcome is seen only after a decision, so it cannot decide",
     "missing_differs": "outcomes are missing more often in one arm than in the other",
@@ -302,12 +306,19 @@ def why(metric: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
     return held(comparison["reason"], causes)
 
 
-def clause(name: str) -> str:
-    """What a clause or a guard asks for."""
+def clause(name: str, of: str = "") -> str:
+    """What a clause or a guard asks for; of which challenger, where several have to be told apart.
+
+    Parameters
+    ----------
+    name : str
+        Without the arm.
+    """
     if name in CLAUSES:
         return CLAUSES[name]
     kind, _, rest = name.partition(".")
-    return _CLAUSE_KINDS.get(kind, "{}").format(rest or name)
+    about = f"{rest or name} of {of}" if of else rest or name
+    return _CLAUSE_KINDS.get(kind, "{}").format(about)
 
 
 def action(name: str) -> str:

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from controller.flow.actors import Actor
 from controller.flow.approve import vote
 from controller.service.web.app import create_app
+from tests.browser.corners import corners, nothing_yet
 from tests.browser.serving import runtime_of
 from tests.browser.world import PASSWORD, PROJECT, ROLES, World, waiting_world
 
@@ -89,3 +90,33 @@ def omar(stranger: Browser) -> Browser:
     """An approver who has no interest in the rollout."""
     stranger.sign_in("omar")
     return stranger
+
+
+# ---------------------------------------------------------------- odd cases, and nothing yet
+
+
+@pytest.fixture(scope="module")
+def odd_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = corners(tmp_path_factory.mktemp("corners"))
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def odd(odd_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from signed_in(odd_world, tmp_path_factory.mktemp("odd"))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Browser]:
+    world = nothing_yet(tmp_path)
+    yield from signed_in(world, tmp_path)
+    world.close()
+
+
+def signed_in(world: World, folder: Path) -> Iterator[Browser]:
+    runtime = runtime_of(world, folder)
+    browser = Browser(client=create_app(runtime).test_client(use_cookies=True), world=world)
+    browser.sign_in("admin")
+    yield browser
+    runtime.close()

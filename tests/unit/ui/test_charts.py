@@ -78,7 +78,9 @@ def points(one: ET.Element) -> list[tuple[float, float]]:
 
 
 def test_a_drawing_is_well_formed_named_and_has_no_style() -> None:
-    markup = difference_chart(story(marks=[Mark(at=START, shape="up", tone="busy", words="<x>")]))
+    markup = difference_chart(
+        story(marks=[Mark(at=START, shape="up", tone="busy", kind="raised", words="<x>")])
+    )
     for drawing, canvas in zip(drawings(markup), (WIDE, NARROW), strict=True):
         assert drawing.get("role") == "img"
         assert drawing.get("aria-label") == 'a "difference" <b>'
@@ -220,3 +222,15 @@ def test_text_and_attributes_are_escaped() -> None:
     assert markup == '<g class="a&#34;b"><text x="1" y="2">&lt;&amp;&#34;</text></g>'
     assert path([]) == ""
     assert number(-0.04) == "0"
+
+
+@pytest.mark.parametrize("minutes_before", [None, 4])
+def test_a_raise_is_drawn_once_where_it_was_decided(minutes_before: int | None) -> None:
+    first_of_stage = SEEN[5]
+    at = first_of_stage.at - timedelta(minutes=minutes_before or 0)
+    mark = Mark(at=at, shape="up", tone="busy", kind="raised", words="Raised")
+    wide, _ = drawings(difference_chart(story(marks=[mark] if minutes_before else [])))
+    assert len(classed(wide, "stage")) + len(classed(wide, "when")) == 1
+    (share,) = (one for one in wide.iter() if one.text == "100% enrolled")
+    place = WIDE.left + (WIDE.right - WIDE.left) * ((at - START) / (SEEN[-1].at - START))
+    assert float(share.get("x") or 0) == pytest.approx(place + 5, abs=0.1)

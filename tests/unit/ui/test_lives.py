@@ -114,7 +114,9 @@ def test_several_challengers_each_have_a_panel(omar: Browser) -> None:
     act(world.store, PROJECT, rollout, "submit", actor=DANA, if_match=1)
     world.live(rollout, passes=3, minutes=0, units=6000)
     page = omar.get(f"/rollouts/{rollout}")
-    assert "2 challengers" in text_of(page)
+    assert "weather-boost 2013.4 and weather-boost 2013.5 against" in text_of(page)
+    listed = text_of(omar.get("/"))
+    assert "weather-boost 2013.4 and weather-boost 2013.5 against" in listed
     for arm in ("challenger-1", "challenger-2"):
         assert f'id="panel-cost-per-departure-{arm}"' in page
     assert "6.67%" in text_of(page) or "6.7%" in text_of(page), "two thirds of the enrolled tenth"
@@ -192,7 +194,7 @@ def test_a_loss_is_told_as_a_loss(omar: Browser) -> None:
     page = omar.get(f"/rollouts/{rollout}")
     shown = text_of(page)
     assert "shown to be worse" in shown
-    assert "The lower bound was crossed" in shown
+    assert "The bound for “worse” was crossed" in shown
     assert 'class="notice bad"' in page
     assert "stopped" in steps(page).values()
     row = text_of(found(rf'<tr id="row-{rollout}">.*?</tr>', omar.get("/")))

@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from controller.experiments.metrics import Metric
 from controller.flow.define import put_metric, put_slot
 from controller.service.http.loader import parse_yaml
-from controller.service.web.app import create_app
-from tests.browser.corners import LONG, corner_pages, corners, empty_pages, nothing_yet
-from tests.browser.serving import runtime_of
-from tests.browser.world import ADMIN, PROJECT, World
+from controller.service.ui.course import share_steps, traffic_of
+from controller.service.ui.view import View, read_view
+from tests.browser.corners import LONG, corner_pages, empty_pages
+from tests.browser.world import ADMIN, PROJECT
 from tests.unit.ui.conftest import Browser
 from tests.unit.ui.reading import found, text_of
-
-
-@pytest.fixture(scope="module")
-def odd_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = corners(tmp_path_factory.mktemp("corners"))
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="module")
-def odd(odd_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    yield from signed_in(odd_world, tmp_path_factory.mktemp("odd"))
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Browser]:
-    world = nothing_yet(tmp_path)
-    yield from signed_in(world, tmp_path)
-    world.close()
-
-
-def signed_in(world: World, folder: Path) -> Iterator[Browser]:
-    runtime = runtime_of(world, folder)
-    browser = Browser(client=create_app(runtime).test_client(use_cookies=True), world=world)
-    browser.sign_in("admin")
-    yield browser
-    runtime.close()
 
 
 def test_every_page_answers_and_no_value_shows_through(odd: Browser) -> None:
@@ -79,6 +50,32 @@ def test_a_challenger_that_was_given_up_is_folded_and_its_question_closed(odd: B
     assert "Not settled yet" not in text_of(folded.split("</dl>")[0])
 
 
+def view_of(browser: Browser, name: str) -> View:
+    with browser.world.store.reading() as work:
+        return read_view(work, PROJECT, browser.world.rollouts[name])
+
+
+def test_the_picture_of_the_traffic_agrees_with_the_sentence(odd: Browser) -> None:
+    page = odd.get(f"/rollouts/{odd.world.rollouts['several']}")
+    takes_part = found(r"\(([\d.]+%) takes part in the test\)", page)
+    view = view_of(odd, "several")
+    assert view.status["allocation"]["retired"] > 0.3, "or there is nothing to leave out"
+    assert traffic_of(view).enrolled == takes_part
+    assert f"<dt>Enrolled</dt><dd>{takes_part}</dd>" in page
+    last = share_steps(view)[-1]
+    reach = view.status["reach"]["share"]
+    assert last.enrolled * reach == pytest.approx(view.status["enrolled_traffic"])
+    assert last.challenger * reach == pytest.approx(view.status["challenger_traffic"])
+    edit = odd.get(f"/rollouts/{odd.world.rollouts['several']}/actions/rollback")
+    assert takes_part in edit, "what it is now, on the page that confirms"
+
+
+def test_a_kill_reaches_the_picture_of_the_traffic(odd: Browser) -> None:
+    *before, last = share_steps(view_of(odd, "killed"))
+    assert (last.enrolled, last.challenger) == (0.0, 0.0)
+    assert before[-1].enrolled > 0
+
+
 def test_with_one_challenger_no_arm_is_named(odd: Browser) -> None:
     why = text_of(odd.get(f"/rollouts/{odd.world.rollouts['killed']}"))
     assert "cost-per-departure: " in why
@@ -91,7 +88,7 @@ def test_the_edit_form_says_which_model_an_arm_is_and_where_units_go(odd: Browse
         r"champion is logistic 2013\.1 , challenger-1 is weather-boost 2013\.4 ?\.", page
     )
     assert "to the champion\u2019s line; those departures see the champion" in page
-    assert "champion = 70.00% challenger-1 = 30.00%" in page
+    assert "champion = 70% challenger-1 = 30%" in page
 
 
 # ---------------------------------------------------------------- a plan, a kill, names
@@ -172,5 +169,8 @@ def test_what_setting_up_says_can_be_applied_as_it_stands(empty: Browser) -> Non
     put_slot(store, PROJECT, slot, key=slot.pop("key"), actor=ADMIN)
     with store.reading() as work:
         assert isinstance(work.definitions.metric(PROJECT, key), Metric)
+    order = [page.index(f'id="{name}"') for name in ("slot-file", "administrator", "apply", "key")]
+    assert order == sorted(order), "the address and the token before the first command"
+    assert page.count("export CONTROLLER_TOKEN") == 1
     assert "Say what counts" not in empty.get("/setup")
     assert "No rollouts yet" in empty.get("/")

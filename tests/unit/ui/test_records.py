@@ -10,7 +10,7 @@ from controller.flow.actors import MACHINE
 from controller.flow.kill import kill
 from tests.browser.world import PROJECT
 from tests.unit.ui.conftest import Browser
-from tests.unit.ui.reading import text_of, waiting
+from tests.unit.ui.reading import found, text_of, waiting
 
 
 def test_the_kill_switch_is_pulled_and_lifted(omar: Browser) -> None:
@@ -104,7 +104,23 @@ def test_the_set_up_page_names_slot_and_outcome(omar: Browser) -> None:
     page = text_of(omar.get("/setup?slot=recommendation"))
     assert 'client.assign("recommendation", unit=visit_id)' in page
     assert 'client.track("click", unit=visit_id' in page
+    assert 'event_id=f"click-{number}"' in page, "a repeat must not count twice"
     assert "champion_model(features) else: answer = challenger_model(features)" in page
+
+
+def test_the_set_up_page_tells_two_shells_apart(omar: Browser) -> None:
+    page = omar.get("/setup")
+    administrator, key, application = (
+        html.unescape(found(rf'id="{name}">(.*?)</code>', page))
+        for name in ("administrator", "key", "install")
+    )
+    assert "export CONTROLLER_URL=http" in administrator
+    assert "CONTROLLER_TOKEN" in administrator
+    assert "credentials.json" in page
+    assert key.startswith("controller key create"), "an administrator's command"
+    assert application.startswith("pip install .\n"), "the SDK alone"
+    assert "controller " not in application, "without extras there is no such command"
+    assert page.index('id="administrator"') < page.index('id="key"') < page.index('id="install"')
 
 
 def test_what_came_from_outside_is_text(omar: Browser) -> None:

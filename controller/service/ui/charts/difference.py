@@ -34,12 +34,26 @@ MOST_NARROW: Final = 36
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A decision on the time axis: a glyph of `charts.marks.GLYPHS`, its tone, and its words."""
+    """A decision on the time axis.
+
+    Attributes
+    ----------
+    shape : str
+        A glyph of `charts.marks.GLYPHS`.
+    kind : str
+        What all marks of its shape and tone have in common.
+    """
 
     at: datetime
     shape: str
     tone: str
+    kind: str
     words: str
+
+    @property
+    def glyph(self) -> str:
+        """The letter that looks like its shape."""
+        return {"up": "▲", "down": "▼", "diamond": "◆", "square": "■", "bars": "❚❚"}[self.shape]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +122,15 @@ def _upper_middle(values: list[float]) -> float:
     return sorted(values)[int(0.7 * (len(values) - 1))] if values else 0.0
 
 
+def is_within(seen: Sequence[Seen], mark: Mark) -> bool:
+    """Whether a picture of these looks shows a mark."""
+    return bool(seen) and _is_on(_across(seen, 0.0, 1.0), mark)
+
+
+def _is_on(x: Scale, mark: Mark) -> bool:
+    return x.low - 1 <= mark.at.timestamp() <= x.high + 1
+
+
 def _across(seen: Sequence[Seen], start: float, end: float) -> Scale:
     first, last = seen[0].at.timestamp(), seen[-1].at.timestamp()
     return Scale(low=first, high=max(last, first + 1.0), start=start, end=end)
@@ -137,7 +160,7 @@ def _draw(story: Story, canvas: Canvas) -> Markup:
     zero = number(frame.y(0.0))
     return figure(
         *_grid(frame, story.measure),
-        *_stages(frame, story.seen),
+        *_stages(frame, story.seen, story.marks),
         *_interval(frame, seen),
         element("path", d=f"M{canvas.left} {zero}H{canvas.right}", class_="zero"),
         *(_margin(frame, seen, story.better) if story.guards else ()),
@@ -168,15 +191,20 @@ def _grid(frame: _Frame, measure: Measure) -> Iterator[Markup]:
     yield label("UTC", canvas.right, canvas.bottom + 40, class_="tick", text_anchor="end")
 
 
-def _stages(frame: _Frame, seen: Sequence[Seen]) -> Iterator[Markup]:
-    """A thin line where the enrolled share changed, and the share at the top."""
+def _stages(frame: _Frame, seen: Sequence[Seen], marks: Sequence[Mark]) -> Iterator[Markup]:
+    """A thin line where the enrolled share changed, and the share at the top.
+
+    The decision that changed it has a line of its own, some time before the first look after it:
+    then the share stands there.
+    """
     canvas = frame.canvas
     earlier: Seen | None = None
     free_from = -100.0
     for one in seen:
         if earlier is None or one.enrolled != earlier.enrolled:
-            x = frame.at(one)
-            if earlier is not None:
+            mark = _raised_by(marks, earlier, one)
+            x = frame.x.clamped(mark.at.timestamp()) if mark else frame.at(one)
+            if earlier is not None and mark is None:
                 yield element(
                     "path", d=f"M{number(x)} {canvas.top - 20}V{canvas.bottom}", class_="stage"
                 )
@@ -186,6 +214,14 @@ def _stages(frame: _Frame, seen: Sequence[Seen]) -> Iterator[Markup]:
                 yield label(text, x + 5, canvas.top - 10, class_="tick")
                 free_from = x + room
         earlier = one
+
+
+def _raised_by(marks: Sequence[Mark], earlier: Seen | None, one: Seen) -> Mark | None:
+    """The newest mark between two looks; what was marked before the first is not in the picture."""
+    if earlier is None:
+        return None
+    between = [mark for mark in marks if earlier.at < mark.at <= one.at and mark.shape == "up"]
+    return between[-1] if between else None
 
 
 def _sides(frame: _Frame, better: float) -> Iterator[Markup]:
@@ -281,9 +317,8 @@ def _peeked(frame: _Frame, peeked: Excursion | None) -> Iterator[Markup]:
 def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[Markup]:
     top, bottom = number(frame.canvas.top), number(frame.canvas.bottom)
     for mark in marks:
-        at = mark.at.timestamp()
-        if frame.x.low - 1 <= at <= frame.x.high + 1:
-            x = frame.x.clamped(at)
+        if _is_on(frame.x, mark):
+            x = frame.x.clamped(mark.at.timestamp())
             yield element(
                 "g",
                 element("title", mark.words),

@@ -99,6 +99,7 @@ def _draw(contest: Contest, canvas: Canvas) -> Markup:
         element("path", d=f"M{canvas.left} {zero}H{canvas.right}", class_="zero"),
         line(frame.points([(one.t, one.z) for one in contest.seen]), class_="estimate"),
         *_latest(frame, contest.seen),
+        *_sides(frame, contest.sides),
         element("path", d=f"M0 {canvas.top}V{canvas.bottom}", class_="cursor", visibility="hidden"),
         canvas=canvas,
         label=contest.words,
@@ -121,6 +122,15 @@ def _grid(frame: _Frame) -> Iterator[Markup]:
         yield label(f"{index * step:.0%}", x, canvas.bottom + 22, class_="tick", text_anchor=anchor)
     words = "of the planned evidence" if canvas.narrow else "share of the planned evidence"
     yield label(words, canvas.right, canvas.bottom + 40, class_="tick", text_anchor="end")
+
+
+def _sides(frame: _Frame, sides: Literal[1, 2]) -> Iterator[Markup]:
+    """Words for up and down, as beside the difference: here up is always better."""
+    canvas = frame.canvas
+    who = "" if canvas.narrow else "challenger "
+    places = (("▲", "better", canvas.top + 16), ("▼", "worse", canvas.bottom - 8))
+    for arrow, word, y in places[:sides]:
+        yield label(f"{arrow} {who}{word}", canvas.left + 6, y, class_="side")
 
 
 def _naive(frame: _Frame, contest: Contest) -> Iterator[Markup]:
