@@ -172,7 +172,7 @@ def ours(gamma: float, *, futility: bool = False) -> Method:
 
 
 def counted_looks(fraction: Floats) -> list[int]:
-    """Which looks count: the first at 5 % of the horizon, then every two-hundredth (DESIGN 12)."""
+    """Which looks count: the first at 5 % of the horizon, then every two-hundredth."""
     counted: list[int] = []
     for index, t in enumerate(fraction.tolist()):
         last = fraction[counted[-1]] if counted else 0.0
