@@ -12,11 +12,14 @@ from controller.aggregation.exact import canonical, divide, parse
 from controller.aggregation.sums import Contribution, Sums
 
 FLOATS = st.floats(-1e15, 1e15, allow_nan=False)
+HISTORY = st.one_of(st.just((None, None)), st.tuples(FLOATS, st.one_of(st.none(), FLOATS)))
 PARTS = st.builds(
-    Contribution,
+    lambda value, denominator, history: Contribution(
+        value, denominator, history[0], second=history[1]
+    ),
     st.one_of(st.none(), FLOATS),
     st.one_of(st.none(), FLOATS),
-    st.one_of(st.none(), FLOATS),
+    HISTORY,
 )
 
 

@@ -212,10 +212,9 @@ class Life(RuleBasedStateMachine):
             if entry.action in ("pause", "resume"):
                 held = set(entry.document["paused"])
             was, becomes = entry.document.get("enrolled", (0, 0))
-            if becomes > was:
+            # Lifting a kill goes back to what the moves before it had allowed, paused or not.
+            if becomes > was and entry.action != "kill_lifted":
                 assert not held
-                if entry.action == "kill_lifted":  # back to what the moves before it had allowed
-                    continue
                 assert entry.from_state in ("Validating", "AACheck", "Ramping", "Deciding")
                 assert entry.action in ("check", "start", "advance", "promote")
 

@@ -164,7 +164,7 @@ def test_a_key_with_a_website_works_from_there_alone(web: Web) -> None:
     answer = web.call("POST", "/v1/assign", key, headers=away, **asked)
     assert (answer.status_code, answer.json["code"]) == (403, "origin_refused")
     closed = {"json": {"slot": "late", "unit": "u"}}
-    assert web.call("POST", "/v1/assign", key, headers=home, **closed).status_code == 403
+    assert web.call("POST", "/v1/assign", key, headers=home, **closed).status_code == 404
     backend = web.keys[Scope.EVALUATE]
     assert web.call("POST", "/v1/assign", backend, headers=home, **asked).status_code == 403
 

@@ -78,8 +78,12 @@ class Judged:
 
 @dataclass(slots=True)
 class _Memory:
-    """`doubt` says why no comparison may be read, once there is such a reason."""
+    """`doubt` says why no comparison may be read, once there is such a reason.
 
+    Where arms were `drawn` at random the split and the covariates are what the draw made of them.
+    """
+
+    drawn: bool = False
     doubt: str | None = None
     srm: SampleRatio | None = None
     planned: dict[str, PlannedMemory] = field(default_factory=dict)
@@ -101,7 +105,10 @@ def judge(
     rules = {metric.key: rules_of(metric, recorded) for metric in recorded.metrics}
     if at_equality:
         rules = {key: each.against(EQUAL) for key, each in rules.items()}
-    memory = _Memory(doubt="double_exposure" if too_many_met_both(recorded) else None)
+    memory = _Memory(
+        drawn=at_equality,
+        doubt="double_exposure" if too_many_met_both(recorded) else None,
+    )
     looks = []
     for look in recorded.looks:
         looks.append(_look(spec, recorded, rules, look, memory))
@@ -140,7 +147,8 @@ def _look(
     _weigh_the_split(spec, recorded, look, memory)
     split = split_of(recorded, srm_alpha=spec.srm_alpha)
     held = {
-        m.key: held_of(split, look, m.metric, memory.missing_log_e_max) for m in recorded.metrics
+        m.key: held_of(split, look, m.metric, memory.missing_log_e_max, covariates=not memory.drawn)
+        for m in recorded.metrics
     }
     if memory.doubt is not None:
         held = dict.fromkeys(held, dict.fromkeys(others, Held(reason=memory.doubt, cause=CHAMPION)))
@@ -219,7 +227,7 @@ def _weigh_the_split(
     if isinstance(found, Inconclusive):
         return
     memory.srm = found
-    if found.alarm:
+    if found.alarm and not memory.drawn:
         memory.doubt = "srm"
 
 

@@ -52,7 +52,12 @@ def split_of(recorded: Recorded, *, srm_alpha: float) -> RecordedSplit:
 
 
 def held_of(
-    split: RecordedSplit, look: RecordedLook, metric: Metric, peaks: dict[str, float]
+    split: RecordedSplit,
+    look: RecordedLook,
+    metric: Metric,
+    peaks: dict[str, float],
+    *,
+    covariates: bool,
 ) -> dict[str, Held]:
     """The challengers whose comparison may not be read at this look, and why.
 
@@ -62,13 +67,16 @@ def held_of(
     look : RecordedLook
     metric : Metric
     peaks : dict
-        Running maximum of each test of missing values; raised here, because a look is taken once.
+        Running maximum of each test; raised here, because a look is taken once.
+    covariates : bool
+        Whether the arms' covariates are compared.
     """
     found = {}
     for arm in split.challengers:
         peak = _missing(split, look, metric, arm, peaks) if can_miss(metric) else None
         held = why_held(look.statistics, split, metric, arm, missing_log_e_max=peak)
-        held = held or _covariate_held(split, look, metric, arm, peaks)
+        if held is None and covariates:
+            held = _covariate_held(split, look, metric, arm, peaks)
         if held is not None:
             found[arm] = held
     return found
