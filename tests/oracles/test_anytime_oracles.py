@@ -29,7 +29,7 @@ def _cases(*names: str) -> list[Any]:
     ]
 
 
-def _close(actual: float, expected: float, tolerance: dict[str, float]) -> None:
+def check_close(actual: float, expected: float, tolerance: dict[str, float]) -> None:
     assert actual == pytest.approx(expected, rel=tolerance["rtol"], abs=tolerance["atol"])
 
 
@@ -38,7 +38,7 @@ def test_normal_mixture_bound_agrees_with_confseq(given: Any, wanted: Any, withi
     side: Any = "larger" if given["one_sided"] else "two-sided"
     rho = tuned_rho(given["v_opt"], alpha=given["alpha_opt"], alternative=side)
     bound = critical_z(given["v"] / rho, alpha=given["alpha"], alternative=side)
-    _close(bound * math.sqrt(given["v"]), wanted["value"], within)
+    check_close(bound * math.sqrt(given["v"]), wanted["value"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("confseq_normal_log_mixture"))
@@ -46,7 +46,7 @@ def test_log_mixture_agrees_with_confseq(given: Any, wanted: Any, within: Any) -
     rho = tuned_rho(given["v_opt"], alpha=given["alpha_opt"], alternative="larger")
     z = given["s"] / math.sqrt(given["v"])
     actual = float(log_e_value(z, given["v"] / rho, alternative="larger"))
-    _close(actual, wanted["value"], within)
+    check_close(actual, wanted["value"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("msprt_two_sample"))
@@ -54,7 +54,7 @@ def test_msprt_is_the_mixture_at_its_prior(given: Any, wanted: Any, within: Any)
     variance = 2.0 * given["variance_per_arm"] / given["n_per_arm"]
     z = given["diff"] / math.sqrt(variance)
     actual = float(log_e_value(z, given["tau2"] / variance))
-    _close(math.exp(actual), wanted["lambda_"], within)
+    check_close(math.exp(actual), wanted["lambda_"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_mean", "gb_proportion"))
@@ -70,34 +70,34 @@ def test_confidence_sequence_of_a_mean_agrees_with_gbstats(
         alpha=given["alpha"],
     )
     assert isinstance(found, AlwaysValid)
-    _close(found.lower, wanted["ci"][0], within)
-    _close(found.upper, wanted["ci"][1], within)
+    check_close(found.lower, wanted["ci"][0], within)
+    check_close(found.upper, wanted["ci"][1], within)
     if "p" in wanted:
-        _close(found.p_value, wanted["p"], within)
+        check_close(found.p_value, wanted["p"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_ratio"))
 def test_ratio_difference_agrees_with_gbstats(given: Any, wanted: Any, within: Any) -> None:
     effect = ratio_effect(ratio_arm(given["a"]), ratio_arm(given["b"]))
     assert isinstance(effect, RatioEffect)
-    _close(effect.difference, wanted["estimate"], within)
-    _close(math.sqrt(effect.variance), wanted["se"], within)
+    check_close(effect.difference, wanted["estimate"], within)
+    check_close(math.sqrt(effect.variance), wanted["se"], within)
     if given["test"] == "sequential":
         units = given["a"]["n"] + given["b"]["n"]
         found = always_valid(
             effect.difference, effect.variance, information=units, tuning=5000, alpha=0.05
         )
         assert isinstance(found, AlwaysValid)
-        _close(found.lower, wanted["ci"][0], within)
-        _close(found.p_value, wanted["p"], within)
+        check_close(found.lower, wanted["ci"][0], within)
+        check_close(found.p_value, wanted["p"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_cuped"))
 def test_cuped_agrees_with_gbstats(given: Any, wanted: Any, within: Any) -> None:
     control, treatment = adjusted(arm_with_history(given["a"]), arm_with_history(given["b"]))
-    _close(treatment.mean - control.mean, wanted["estimate"], within)
+    check_close(treatment.mean - control.mean, wanted["estimate"], within)
     error = sum(arm.m2 / (arm.n - 1) / arm.n for arm in (control, treatment))
-    _close(math.sqrt(error), wanted["se"], within)
+    check_close(math.sqrt(error), wanted["se"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("srm_multinomial_sequential"))
@@ -105,8 +105,8 @@ def test_sequential_srm_agrees_with_the_paper(given: Any, wanted: Any, within: A
     epoch = EpochCounts(counts=tuple(given["counts"]), weights=tuple(given["expected"]))
     found = sample_ratio([epoch], concentration=given["concentration"])
     assert isinstance(found, SampleRatio)
-    _close(found.log_e_value, wanted["log_bayes_factor"], within)
-    _close(found.p_value, wanted["p"], within)
+    check_close(found.log_e_value, wanted["log_bayes_factor"], within)
+    check_close(found.p_value, wanted["p"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("srm_chi2_fixed"))
@@ -114,7 +114,7 @@ def test_chi_square_agrees_with_pearson(given: Any, wanted: Any, within: Any) ->
     epoch = EpochCounts(counts=tuple(given["counts"]), weights=tuple(given["expected"]))
     found = chi_square_p([epoch])
     assert isinstance(found, float)
-    _close(found, wanted["p"], within)
+    check_close(found, wanted["p"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("gb_srm"))
@@ -122,7 +122,7 @@ def test_chi_square_agrees_with_gbstats(given: Any, wanted: Any, within: Any) ->
     epoch = EpochCounts(counts=tuple(given["users"]), weights=tuple(given["weights"]))
     found = chi_square_p([epoch])
     assert isinstance(found, float)
-    _close(found, wanted["p"], within)
+    check_close(found, wanted["p"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("poisson_rate_equality_sequential"))
@@ -132,7 +132,7 @@ def test_rate_equality_agrees_with_savvi(given: Any, wanted: Any, within: Any) -
         control=control, treatment=treatment, share=given["assignment_probabilities"][1]
     )
     actual = log_e_of_events([epoch], concentration=given["concentration"])
-    _close(actual, wanted["log_bayes_factor"], within)
+    check_close(actual, wanted["log_bayes_factor"], within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("confseq_betting_cs"))
@@ -143,4 +143,4 @@ def test_betting_sequence_agrees_with_confseq(given: Any, wanted: Any, within: A
         for count, edge in wanted[f"{side}_at"]:
             found = bounded_mean(values[:count], alpha=given["alpha"], grid=given["breaks"])
             assert isinstance(found, BettingInterval)
-            _close(getattr(found, side), edge, within)
+            check_close(getattr(found, side), edge, within)

@@ -43,7 +43,7 @@ def _cases(*names: str) -> list[Any]:
     ]
 
 
-def _close(actual: float, expected: float, tolerance: dict[str, float]) -> None:
+def check_close(actual: float, expected: float, tolerance: dict[str, float]) -> None:
     assert actual == pytest.approx(expected, rel=tolerance["rtol"], abs=tolerance["atol"])
 
 
@@ -73,17 +73,17 @@ def test_regression_adjusted_evidence_agrees_with_avlm(
     of = {"units": n, "freedom": n - x.shape[1]}
     ratio = n / given["g"]
     for k in range(x.shape[1]):
-        _close(float(fit.params[k]), wanted["coef"][k], within)
-        _close(float(fit.bse[k]), wanted["se"][k], within)
+        check_close(float(fit.params[k]), wanted["coef"][k], within)
+        check_close(float(fit.bse[k]), wanted["se"][k], within)
         z = _z_of(float(fit.params[k] / fit.bse[k]), **of)
         p = math.exp(-regression_log_e(z, ratio, **of))
-        _close(p, wanted["own_p"][k], within)
-        _close(p, wanted["p"][k], within)
+        check_close(p, wanted["own_p"][k], within)
+        check_close(p, wanted["p"][k], within)
     bound = regression_critical_z(ratio, alpha=given["alpha"], **of)
     radius = math.sqrt(of["freedom"] * bound**2 / (n - 1 - bound**2))
-    _close(radius, wanted["t_radius"], within)
+    check_close(radius, wanted["t_radius"], within)
     for end, side in zip(wanted["ci_treatment"], (-1.0, 1.0), strict=True):
-        _close(float(fit.params[1] + side * radius * fit.bse[1]), end, within)
+        check_close(float(fit.params[1] + side * radius * fit.bse[1]), end, within)
 
 
 @pytest.mark.parametrize(("given", "wanted", "within"), _cases("savvi_linear_regression"))
@@ -101,12 +101,12 @@ def test_regression_evidence_agrees_with_savvi(given: Any, wanted: Any, within: 
         of = {"units": n, "freedom": n - columns - 1}  # its own choice: one less than ours
         ratio = float(left @ left) / given["phi"]
         log_e = regression_log_e(_z_of(float(fit.tvalues[k]), **of), ratio, **of)
-        _close(math.exp(-log_e), wanted["p"][k], within)
-        _close(float(fit.params[k]), wanted["beta"][k], within)
+        check_close(math.exp(-log_e), wanted["p"][k], within)
+        check_close(float(fit.params[k]), wanted["beta"][k], within)
         bound = regression_critical_z(ratio, alpha=given["alpha"], **of)
         radius = math.sqrt(of["freedom"] * bound**2 / (n - 1 - bound**2))
         for end, side in zip(wanted["ci"][k], (-1.0, 1.0), strict=True):
-            _close(float(fit.params[k] + side * radius * fit.bse[k]), end, within)
+            check_close(float(fit.params[k] + side * radius * fit.bse[k]), end, within)
 
 
 # ------------------------------------------------------------------ shares and hits, confseq
@@ -261,7 +261,7 @@ def test_the_unstratified_answer_to_simpsons_table_is_gbstats(
     }
     whole = {**sums, "difference": given["difference"]}
     estimate, error, _ = _effect("gb_mean", whole)
-    _close(estimate, wanted["estimate"], within)
+    check_close(estimate, wanted["estimate"], within)
     assert error == pytest.approx(wanted["se"], rel=1e-6)
     half = 1.959963984540054 * error
     assert (estimate - half, estimate + half) == pytest.approx(wanted["ci"], rel=2e-3)

@@ -158,4 +158,6 @@ def test_a_connection_is_kept_for_several_requests(service: Running) -> None:
             wanted = max(1, b"".join(parts).count(b"GET"))
             answer = b""
             while answer.count(b'{"status":"alive"}') < wanted:
-                answer += line.recv(65536)
+                piece = line.recv(65536)
+                assert piece, "the connection was closed"
+                answer += piece
