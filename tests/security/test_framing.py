@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
+RESET = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
+"""A connection that the other side has reset, by what was tried on it."""
+
+
 def exchange(service: Running, *parts: bytes, seconds: float = 10.0) -> tuple[int, bytes]:
     """What the server says to these bytes; status 0 where it only closes the connection."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=seconds) as line:
@@ -30,8 +35,9 @@ def exchange(service: Running, *parts: bytes, seconds: float = 10.0) -> tuple[in
             line.shutdown(socket.SHUT_WR)
             while piece := line.recv(65536):
                 answer += piece
-        except (ConnectionResetError, BrokenPipeError):
-            pass
+        except OSError as error:
+            if error.errno not in RESET:
+                raise
     status = answer.split(b" ", 2)[1] if answer.startswith(b"HTTP/") else b"0"
     return int(status), answer
 
