@@ -168,12 +168,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.pending_conns.append(conn)
 
     def _collect_head(self, conn: Connection, client: socket.socket) -> None:
-        try:
-            piece = client.recv(65536, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        piece = _received(client)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         conn.head += piece
         if piece and not conn.is_complete:
             return
@@ -209,12 +206,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._collect_body, conn))
 
     def _collect_body(self, conn: Connection, client: socket.socket) -> None:
-        try:
-            piece = client.recv(65536, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        piece = _received(client)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         conn.coming += piece
         self._held += len(piece)
         assert conn.body is not None
@@ -272,12 +266,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._lose(conn)  # it was closed by whoever broke off
 
     def _drain(self, conn: Connection, client: socket.socket) -> None:
-        try:
-            piece = client.recv(65536, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        piece = _received(client)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         conn.drained += len(piece)
         if not piece or conn.drained > MOST_DRAINED:
             self._end_all([conn])
@@ -428,6 +419,16 @@ def _plain_limits(cfg: Any) -> Limits | None:
         field=cfg.limit_request_field_size,
         fields=cfg.limit_request_fields,
     )
+
+
+def _received(client: socket.socket) -> bytes | None:
+    """What has come; None where nothing has yet, nothing where the other side has ended."""
+    try:
+        return client.recv(65536, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def _stop_reading(sock: socket.socket) -> None:
